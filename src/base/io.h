@@ -1,0 +1,60 @@
+/* io.h - files: whole reads, maps, and writes that either happen or do not.
+ *
+ * All of the project's file access goes through here, so that a test can make the n-th
+ * operation fail (short read, EIO, full disk) and see that nothing is lost. */
+#ifndef HN_IO_H
+#define HN_IO_H
+
+#include "base/base.h"
+
+/* Reads a whole file.  *data is the caller's (hn_free), followed by a 0 byte not counted in *n. */
+int hn_file_read(const char *path, char **data, size_t *n, hn_err *e);
+
+/* A read-only map of a file; a zeroed hn_map is closed. */
+typedef struct hn_map {
+    const unsigned char *data;
+    size_t n;
+} hn_map;
+int hn_map_open(hn_map *m, const char *path, hn_err *e);
+void hn_map_close(hn_map *m);
+
+/* An atomic writer: bytes go to a temporary file beside `path`; commit flushes it to disk
+ * (fsync of file and folder) and renames it over `path`; abandon removes it.  One of the two
+ * must be called.  Write errors stick and are reported by commit with the path and the remedy. */
+typedef struct hn_out hn_out;
+int hn_out_open(hn_out **o, const char *path, hn_err *e);
+void hn_out_write(hn_out *o, const void *p, size_t n);
+void hn_out_fmt(hn_out *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int hn_out_commit(hn_out *o, hn_err *e);                                 /* frees o */
+void hn_out_abandon(hn_out *o);                                          /* frees o; NULL is fine */
+int hn_file_write(const char *path, const void *p, size_t n, hn_err *e); /* open, write, commit */
+
+/* An append-only log (JSONL, event files): each record is written by one call and flushed to
+ * the kernel; hn_log_open cuts the file to `keep` bytes first (< 0: keeps all), for resume. */
+typedef struct hn_log hn_log;
+int hn_log_open(hn_log **l, const char *path, int64_t keep, hn_err *e);
+int hn_log_add(hn_log *l, const void *p, size_t n, hn_err *e);
+int64_t hn_log_at(const hn_log *l); /* bytes so far */
+int hn_log_sync(hn_log *l, hn_err *e);
+void hn_log_close(hn_log *l);
+
+/* Folders.  A new folder can be built beside its final place and renamed in one step. */
+int hn_dir_make(const char *path, hn_err *e); /* and its parents; fine when it is there */
+int hn_dir_replace(const char *from, const char *to,
+                   hn_err *e);                  /* `to` becomes `from`; an old `to` is removed */
+int hn_dir_remove(const char *path, hn_err *e); /* with all it holds; fine when absent */
+int hn_file_copy(const char *from, const char *to, hn_err *e); /* atomic */
+bool hn_path_exists(const char *path);
+bool hn_path_is_dir(const char *path);
+int64_t hn_disk_free(const char *path); /* bytes; -1 when unknown */
+/* dir/name in b's memory; b is cleared first.  NULL when out of memory. */
+const char *hn_path_join(hn_buf *b, const char *dir, const char *name);
+/* SHA-256 of a file / of bytes, as 64 lower-case hex digits and a 0. */
+int hn_file_sha256(const char *path, char hex[65], hn_err *e);
+void hn_sha256(const void *p, size_t n, char hex[65]);
+
+/* Tests only.  < 0: never; else counts down over reads, writes, syncs and renames; the one at 0
+ * fails as hn_io_fault says, and so do all after it. */
+extern long hn_io_fuse;
+extern int hn_io_fault; /* an errno value: EIO, ENOSPC; 0: a short read or write */
+#endif
