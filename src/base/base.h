@@ -86,6 +86,10 @@ uint64_t hn_key(uint64_t stream, uint64_t part);
 /* A fixed pseudo-random permutation of [0,n): where index i goes.  O(1), no table. */
 uint64_t hn_permute(uint64_t seed, uint64_t stream, uint64_t n, uint64_t i);
 
+/* ---- numbers -----------------------------------------------------------------
+ * How matrix products read their inputs: as they are, or rounded to bfloat16 (sums always in f32). */
+typedef enum { HN_PREC_F32, HN_PREC_BF16 } hn_prec;
+
 /* ---- time --------------------------------------------------------------------- */
 double hn_now(void); /* seconds, monotonic */
 #endif
