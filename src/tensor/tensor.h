@@ -99,6 +99,10 @@ typedef struct hn_backend {
     const char *name;
     hn_kernel_fn *(*kernel)(const hn_tensor *y);
     size_t (*scratch)(const hn_tensor *y); /* bytes of y->work its kernel needs, at capacity */
+    /* Makes or refreshes *side, what the backend keeps beside a weight leaf [rows, cols] (packed copies);
+     * `backward`: also what its gradients read.  NULL pointers: nothing is kept. */
+    int (*side)(void **side, const hn_real *w, int64_t rows, int64_t cols, hn_prec p, bool backward, hn_err *e);
+    void (*side_free)(void *side);
 } hn_backend;
 extern const hn_backend hn_backend_ref; /* no overrides */
 
