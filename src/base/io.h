@@ -20,7 +20,8 @@ void hn_map_close(hn_map *m);
 
 /* An atomic writer: bytes go to a temporary file beside `path`; commit flushes it to disk
  * (fsync of file and folder) and renames it over `path`; abandon removes it.  One of the two
- * must be called.  Write errors stick and are reported by commit with the path and the remedy. */
+ * must be called.  Write errors stick and are reported by commit with the path and the remedy.
+ * A device or pipe (/dev/stdout) is written straight. */
 typedef struct hn_out hn_out;
 int hn_out_open(hn_out **o, const char *path, hn_err *e);
 void hn_out_write(hn_out *o, const void *p, size_t n);
@@ -38,11 +39,15 @@ int64_t hn_log_at(const hn_log *l); /* bytes so far */
 int hn_log_sync(hn_log *l, hn_err *e);
 void hn_log_close(hn_log *l);
 
-/* Folders.  A new folder can be built beside its final place and renamed in one step. */
+/* Folders.  A new folder is built beside its final place (files in it by the writer above) and put
+ * there in one step: at every instant `to` is the old folder or the new one, whole.  Where the file system
+ * cannot exchange names, a crash can leave the old one under `to`.hone-old; hn_dir_recover, called before
+ * such a folder is opened, puts it back.  What was `to` is removed last. */
 int hn_dir_make(const char *path, hn_err *e); /* and its parents; fine when it is there */
-int hn_dir_replace(const char *from, const char *to,
-                   hn_err *e);                  /* `to` becomes `from`; an old `to` is removed */
-int hn_dir_remove(const char *path, hn_err *e); /* with all it holds; fine when absent */
+int hn_dir_replace(const char *from, const char *to, hn_err *e);
+int hn_dir_recover(const char *path, hn_err *e);
+int hn_dir_remove(const char *path,
+                  hn_err *e); /* with all it holds; links are not followed; fine when absent */
 int hn_file_copy(const char *from, const char *to, hn_err *e); /* atomic */
 bool hn_path_exists(const char *path);
 bool hn_path_is_dir(const char *path);
@@ -53,8 +58,9 @@ const char *hn_path_join(hn_buf *b, const char *dir, const char *name);
 int hn_file_sha256(const char *path, char hex[65], hn_err *e);
 void hn_sha256(const void *p, size_t n, char hex[65]);
 
-/* Tests only.  < 0: never; else counts down over reads, writes, syncs and renames; the one at 0
- * fails as hn_io_fault says, and so do all after it. */
+/* Tests only.  < 0: never; else counts down over opens, reads, writes, syncs, renames, mkdir and removals of
+ * folders; the one at 0 fails as hn_io_fault says, and so do all after it. */
 extern long hn_io_fuse;
-extern int hn_io_fault; /* an errno value: EIO, ENOSPC; 0: a short read or write */
+extern int
+    hn_io_fault; /* an errno value: EIO, ENOSPC; 0: reads and writes are short (legal, must not harm) */
 #endif
