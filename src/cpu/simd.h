@@ -38,6 +38,7 @@
  *   vfma(a, b, c)        a * b + c;  vfnma(a, b, c) is c - a * b
  *   vmax vmin            a > b ? a : b and a < b ? a : b: when either is NaN, b
  *   vlt vle veq          lane masks; false when either is NaN
+ *   vlane0 vswapW        lane 0; lane i exchanged with lane i ^ W
  *   vblend(m, a, b)      m ? a : b;  vfirst(n) is the mask of the first n lanes
  *   vbits vfloat         the same bits as VI / V;  vi_* on VI
  *   vload_bf16_n vstore_bf16_n   bf16 in memory; a store rounds to nearest even, NaN stays NaN */
@@ -75,6 +76,11 @@ HN_INLINE VI vi_and(VI a, VI b) { return _mm512_and_si512(a, b); }
 HN_INLINE VI vi_or(VI a, VI b) { return _mm512_or_si512(a, b); }
 #define vi_shl(a, n) _mm512_slli_epi32(a, n)
 #define vi_shr(a, n) _mm512_srli_epi32(a, n) /* zeros come in */
+HN_INLINE float vlane0(V a) { return _mm512_cvtss_f32(a); }
+HN_INLINE V vswap8(V a) { return _mm512_shuffle_f32x4(a, a, 0x4e); }
+HN_INLINE V vswap4(V a) { return _mm512_shuffle_f32x4(a, a, 0xb1); }
+HN_INLINE V vswap2(V a) { return _mm512_permute_ps(a, 0x4e); }
+HN_INLINE V vswap1(V a) { return _mm512_permute_ps(a, 0xb1); }
 HN_INLINE VI vi_load_u16_n(const uint16_t *p, int64_t n) {
     return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(vfirst(n), p));
 }
@@ -119,6 +125,10 @@ HN_INLINE VI vi_and(VI a, VI b) { return _mm256_and_si256(a, b); }
 HN_INLINE VI vi_or(VI a, VI b) { return _mm256_or_si256(a, b); }
 #define vi_shl(a, n) _mm256_slli_epi32(a, n)
 #define vi_shr(a, n) _mm256_srli_epi32(a, n)
+HN_INLINE float vlane0(V a) { return _mm256_cvtss_f32(a); }
+HN_INLINE V vswap4(V a) { return _mm256_permute2f128_ps(a, a, 1); }
+HN_INLINE V vswap2(V a) { return _mm256_permute_ps(a, 0x4e); }
+HN_INLINE V vswap1(V a) { return _mm256_permute_ps(a, 0xb1); }
 HN_INLINE VI vi_load_u16_n(const uint16_t *p, int64_t n) {
     uint16_t t[VL] = { 0 };
     if (n < VL) memcpy(t, p, (size_t)n * sizeof *p), p = t;
@@ -184,6 +194,9 @@ HN_INLINE VI vi_and(VI a, VI b) { return a & b; }
 HN_INLINE VI vi_or(VI a, VI b) { return a | b; }
 #define vi_shl(a, n) ((VI)((VU)(a) << (n)))
 #define vi_shr(a, n) ((VI)((VU)(a) >> (n)))
+HN_INLINE float vlane0(V a) { return a[0]; }
+HN_INLINE V vswap2(V a) { return (V){ a[2], a[3], a[0], a[1] }; }
+HN_INLINE V vswap1(V a) { return (V){ a[1], a[0], a[3], a[2] }; }
 HN_INLINE VI vi_load_u16_n(const uint16_t *p, int64_t n) {
     VI a = { 0 };
     for (int i = 0; i < VL && i < n; i++) a[i] = p[i];
@@ -199,22 +212,30 @@ HN_INLINE V vzero(void) { return vset1(0); }
 HN_INLINE V vneg(V a) { return vfloat(vi_add(vbits(a), vi_set1(INT32_MIN))); }
 HN_INLINE V vabs(V a) { return vfloat(vi_and(vbits(a), vi_set1(INT32_MAX))); }
 
-HN_INLINE float vsum(V a) {
-    float t[VL];
-    vstore(t, a);
-    for (int w = VL / 2; w > 0; w /= 2)
-        for (int i = 0; i < w; i++) t[i] += t[i + w];
-    return t[0];
+/* Folds of all lanes, the result in every lane: vswap exchanges lane i with lane i ^ w. */
+HN_INLINE V vsum_all(V a) {
+#if HN_SIMD == 2
+    a = vadd(a, vswap8(a));
+#endif
+#if HN_SIMD >= 1
+    a = vadd(a, vswap4(a));
+#endif
+    a = vadd(a, vswap2(a));
+    return vadd(a, vswap1(a));
 }
-
 /* The largest lane; NaN only by luck of position: let a sum, not a maximum, report NaN. */
-HN_INLINE float vhmax(V a) {
-    float t[VL];
-    vstore(t, a);
-    for (int w = VL / 2; w > 0; w /= 2)
-        for (int i = 0; i < w; i++) t[i] = t[i] > t[i + w] ? t[i] : t[i + w];
-    return t[0];
+HN_INLINE V vmax_all(V a) {
+#if HN_SIMD == 2
+    a = vmax(a, vswap8(a));
+#endif
+#if HN_SIMD >= 1
+    a = vmax(a, vswap4(a));
+#endif
+    a = vmax(a, vswap2(a));
+    return vmax(a, vswap1(a));
 }
+HN_INLINE float vsum(V a) { return vlane0(vsum_all(a)); }
+HN_INLINE float vhmax(V a) { return vlane0(vmax_all(a)); }
 
 HN_INLINE V vload_bf16_n(const uint16_t *p, int64_t n) { return vfloat(vi_shl(vi_load_u16_n(p, n), 16)); }
 HN_INLINE V vload_bf16(const uint16_t *p) { return vload_bf16_n(p, VL); }
