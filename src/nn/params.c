@@ -1,0 +1,185 @@
+/* params.c - the parameter store and AdamW. */
+#include "nn/params.h"
+#include "base/pool.h"
+
+#include <math.h>
+#include <string.h>
+
+int hn_params_declare(hn_params *p, const char *name, hn_shape s, bool decay) {
+    if (hn_grow(&p->list, &p->cap, p->n + 1, sizeof *p->list)) return HN_ENOMEM;
+    hn_param *q = &p->list[p->n];
+    hn_assert(strlen(name) < sizeof q->name);
+    *q = (hn_param){ .shape = s, .at = p->count, .count = 1, .decay = decay };
+    memcpy(q->name, name, strlen(name) + 1);
+    for (int i = 0; i < s.nd; i++) q->count *= s.d[i];
+    p->count += q->count;
+    return (int)p->n++;
+}
+
+int hn_params_weight(hn_params *p, int first, int n, bool packed) {
+    if (hn_grow(&p->weight, &p->cap_weight, p->n_weight + 1, sizeof *p->weight)) return HN_ENOMEM;
+    hn_weight *w = &p->weight[p->n_weight];
+    *w = (hn_weight){ .shape = p->list[first].shape, .at = p->list[first].at, .packed = packed };
+    for (int i = 1; i < n; i++) {
+        const hn_shape *s = &p->list[first + i].shape;
+        hn_assert(s->nd == w->shape.nd && (s->nd < 2 || s->d[1] == w->shape.d[1]));
+        w->shape.d[0] += s->d[0];
+    }
+    return (int)p->n_weight++;
+}
+
+static size_t block_bytes(const hn_params *p) { return (size_t)p->count * sizeof(hn_real); }
+
+int hn_params_build(hn_params *p, const hn_backend *b, hn_prec prec, hn_err *e) {
+    p->backend = b;
+    p->prec = prec;
+    p->value = hn_big_alloc(block_bytes(p));
+    return p->value ? HN_OK : hn_fail(e, HN_ENOMEM, "no memory for %lld parameters", (long long)p->count);
+}
+
+int hn_params_train(hn_params *p, hn_err *e) {
+    hn_real **block[] = { &p->grad, &p->moment[0], &p->moment[1] };
+    for (int i = 0; i < 3; i++) {
+        if (!*block[i]) *block[i] = hn_big_alloc(block_bytes(p));
+        if (!*block[i])
+            return hn_fail(e, HN_ENOMEM,
+                           "no memory to train %lld parameters: gradients and moments need %.0f MB",
+                           (long long)p->count, 3e-6 * (double)block_bytes(p));
+    }
+    return hn_params_refresh(p, e);
+}
+
+void hn_params_release(hn_params *p) {
+    for (int64_t i = 0; i < p->n_weight; i++)
+        if (p->weight[i].side) p->backend->side_free(p->weight[i].side);
+    hn_big_free(p->value, block_bytes(p));
+    hn_big_free(p->grad, block_bytes(p));
+    hn_big_free(p->moment[0], block_bytes(p));
+    hn_big_free(p->moment[1], block_bytes(p));
+    hn_free(p->list);
+    hn_free(p->weight);
+    memset(p, 0, sizeof *p);
+}
+
+int hn_params_find(const hn_params *p, const char *name) {
+    for (int64_t i = 0; i < p->n; i++)
+        if (!strcmp(p->list[i].name, name)) return (int)i;
+    return -1;
+}
+
+typedef struct {
+    hn_real *v;
+    uint64_t seed, stream;
+    double std;
+} fill;
+
+static void fill_normal(void *ctx, int64_t lo, int64_t hi) {
+    const fill *f = ctx;
+    for (int64_t i = lo; i < hi; i++)
+        f->v[i] = (hn_real)(f->std * hn_rand_normal(f->seed, f->stream, (uint64_t)i));
+}
+
+void hn_params_random(hn_params *p, uint64_t seed, double std) {
+    for (int64_t k = 0; k < p->n; k++) {
+        const hn_param *q = &p->list[k];
+        size_t n = strlen(q->name);
+        bool gain = n >= 11 && !strcmp(q->name + n - 11, "norm.weight");
+        if (q->shape.nd > 1) {
+            fill f = { p->value + q->at, seed, hn_key(1, (uint64_t)k), std };
+            hn_parallel(q->count, 4096, fill_normal, &f);
+        } else {
+            for (int64_t i = 0; i < q->count; i++) p->value[q->at + i] = gain;
+        }
+    }
+}
+
+int hn_params_refresh(hn_params *p, hn_err *e) {
+    if (!p->backend->side) return HN_OK;
+    for (int64_t i = 0; i < p->n_weight; i++) {
+        hn_weight *w = &p->weight[i];
+        if (!w->packed) continue;
+        int rc = p->backend->side(&w->side, p->value + w->at, w->shape.d[0], w->shape.d[1], p->prec,
+                                  p->grad != NULL, e);
+        if (rc) return rc;
+    }
+    return HN_OK;
+}
+
+hn_tensor *hn_params_leaf(hn_params *p, hn_tape *t, int weight, bool train) {
+    hn_assert(weight >= 0 && weight < p->n_weight && p->value);
+    const hn_weight *w = &p->weight[weight];
+    hn_tensor *x = hn_leaf(t, HN_F, w->shape, p->value + w->at);
+    x->side = w->side;
+    if (train && p->grad) x->into = p->grad + w->at;
+    return x;
+}
+
+/* ---- AdamW ---- */
+typedef struct {
+    const hn_adamw *o;
+    hn_params *p;
+    hn_real lr, root2, decay, scale;
+    int64_t at;
+} step_ctx;
+
+/* In the order PyTorch computes it: decay, moments, then value -= lr/(1-b1^t) * m / (sqrt(v)/sqrt(1-b2^t) +
+ * eps). */
+static void step_slice(void *ctx, int64_t lo, int64_t hi) {
+    const step_ctx *s = ctx;
+    const hn_real b1 = (hn_real)s->o->beta1, b2 = (hn_real)s->o->beta2, eps = (hn_real)s->o->eps;
+    const hn_real c1 = (hn_real)(1 - s->o->beta1), c2 = (hn_real)(1 - s->o->beta2);
+    hn_real *restrict w = s->p->value + s->at, *restrict m = s->p->moment[0] + s->at;
+    hn_real *restrict v = s->p->moment[1] + s->at;
+    const hn_real *restrict g0 = s->p->grad + s->at;
+    for (int64_t i = lo; i < hi; i++) {
+        hn_real g = g0[i] * s->scale;
+        m[i] = b1 * m[i] + c1 * g;
+        v[i] = b2 * v[i] + c2 * g * g;
+        w[i] = w[i] * s->decay - s->lr * m[i] / ((hn_real)sqrt(v[i]) * s->root2 + eps);
+    }
+}
+
+void hn_adamw_step(const hn_adamw *o, hn_params *p, double lr, int64_t step, double scale) {
+    double c1 = 1 - pow(o->beta1, (double)step), c2 = 1 - pow(o->beta2, (double)step);
+    step_ctx s = { o, p, (hn_real)(lr / c1), (hn_real)(1 / sqrt(c2)), 1, (hn_real)scale, 0 };
+    for (int64_t k = 0; k < p->n; k++) {
+        s.at = p->list[k].at;
+        s.decay = (hn_real)(p->list[k].decay ? 1 - lr * o->weight_decay : 1);
+        hn_parallel(p->list[k].count, 1 << 14, step_slice, &s);
+    }
+}
+
+enum { NORM_BLOCK = 1 << 14 };
+
+typedef struct {
+    const hn_real *g;
+    int64_t n;
+    double *part;
+} norm_ctx;
+
+static void norm_slice(void *ctx, int64_t lo, int64_t hi) {
+    const norm_ctx *s = ctx;
+    for (int64_t b = lo; b < hi; b++) {
+        int64_t end = (b + 1) * NORM_BLOCK < s->n ? (b + 1) * NORM_BLOCK : s->n;
+        double lane[8] = { 0 };
+        for (int64_t i = b * NORM_BLOCK; i < end; i++) lane[i & 7] += (double)s->g[i] * s->g[i];
+        s->part[b] =
+            ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
+    }
+}
+
+double hn_params_grad_norm(const hn_params *p) {
+    enum { MOST = 1024 };
+    double part[MOST], sum = 0;
+    int64_t left = p->count, at = 0;
+    while (left > 0) { /* in stretches, so that no allocation is needed */
+        int64_t n = left < (int64_t)MOST * NORM_BLOCK ? left : (int64_t)MOST * NORM_BLOCK;
+        int64_t blocks = (n + NORM_BLOCK - 1) / NORM_BLOCK;
+        norm_ctx s = { p->grad + at, n, part };
+        hn_parallel(blocks, 4, norm_slice, &s);
+        for (int64_t b = 0; b < blocks; b++) sum += part[b];
+        at += n;
+        left -= n;
+    }
+    return sqrt(sum);
+}

@@ -1,0 +1,65 @@
+/* params.h - the parameter store: every trainable tensor by name, in one block of memory a kind.
+ *
+ * One block means one loop for the optimiser, one write for a checkpoint, one reduce across ranks;
+ * names mean nobody counts tensors.  Parameters declared one after the other can be seen as one matrix
+ * (q, k and v; gate and up), so that a product reads its input once. */
+#ifndef HN_PARAMS_H
+#define HN_PARAMS_H
+
+#include "tensor/tensor.h"
+
+typedef struct hn_param {
+    char name[120];
+    hn_shape shape;
+    int64_t at, count; /* offset and length in every block below */
+    bool decay;        /* weight decay applies (matrices, not gains or biases) */
+} hn_param;
+
+typedef struct hn_weight { /* a run of parameters as one leaf */
+    hn_shape shape;
+    int64_t at;
+    bool packed; /* a matrix that products read: the backend keeps packed copies */
+    void *side;
+} hn_weight;
+
+typedef struct hn_params {
+    hn_param *list;
+    hn_weight *weight;
+    int64_t n, n_weight, cap, cap_weight;
+    int64_t count;
+    hn_real *value, *grad, *moment[2]; /* [count] each, laid out alike; the last three while training */
+    const hn_backend *backend;
+    hn_prec prec;
+} hn_params;
+
+/* ---- declaring: before hn_params_build ---- */
+int hn_params_declare(hn_params *p, const char *name, hn_shape s,
+                      bool decay); /* its index, or < 0: no memory */
+/* Parameters [first, first+n) as one leaf: matrices of equal width are stacked, vectors joined.
+ * Its index, or < 0: no memory. */
+int hn_params_weight(hn_params *p, int first, int n, bool packed);
+
+/* ---- memory ---- */
+int hn_params_build(hn_params *p, const hn_backend *b, hn_prec prec, hn_err *e);
+int hn_params_train(hn_params *p, hn_err *e); /* adds grad and moments, zeroed */
+void hn_params_release(hn_params *p);
+int hn_params_find(const hn_params *p, const char *name); /* -1 when absent */
+/* N(0, std) for matrices, 1 for gains (names ending in "norm.weight"), 0 for biases: what `transformers`
+ * does. */
+void hn_params_random(hn_params *p, uint64_t seed, double std);
+/* After any change of value: the backend's packed copies follow.  `backward` once training. */
+int hn_params_refresh(hn_params *p, hn_err *e);
+
+/* A leaf on this tape; with gradients when hn_params_train was called and `train` is set. */
+hn_tensor *hn_params_leaf(hn_params *p, hn_tape *t, int weight, bool train);
+
+/* ---- the optimiser ---- */
+typedef struct hn_adamw {
+    double beta1, beta2, eps, weight_decay;
+} hn_adamw;
+/* One step of Adam with decoupled weight decay (Loshchilov & Hutter 2019, arXiv:1711.05101, as PyTorch's
+ * AdamW), gradients multiplied by `scale` (clipping) first.  step counts from 1. */
+void hn_adamw_step(const hn_adamw *o, hn_params *p, double lr, int64_t step, double scale);
+/* Root of the sum of squares of all gradients; the order of summation does not depend on threads. */
+double hn_params_grad_norm(const hn_params *p);
+#endif
