@@ -101,7 +101,7 @@ static int read_sizes(hn_hfconfig *c, const hn_json *j, hn_err *e) {
 }
 
 /* The settings of one scaling type: read from rope_scaling (v4) or rope_parameters (v5). */
-static int read_rope_type(hn_rope *r, const hn_json *j, hn_err *e) {
+static int read_rope_type(hn_rope_conf *r, const hn_json *j, hn_err *e) {
     const char *type = "default";
     int64_t original = 0;
     double partial = 1;
@@ -140,7 +140,7 @@ static int read_rope_type(hn_rope *r, const hn_json *j, hn_err *e) {
 
 /* transformers 4 writes rope_theta and rope_scaling, version 5 rope_parameters with both inside.  A scaling
  * in rope_scaling wins there, so it does here; two different thetas are an error rather than a choice. */
-static int read_rope(hn_rope *r, const hn_json *j, hn_err *e) {
+static int read_rope(hn_rope_conf *r, const hn_json *j, hn_err *e) {
     json_t *params = json_object_get(j->o, "rope_parameters"),
            *scaling = json_object_get(j->o, "rope_scaling");
     hn_json p = { params, j->file, "rope_parameters" }, s = { scaling, j->file, "rope_scaling" };
@@ -326,7 +326,7 @@ int hn_hfconfig_length(const hn_hfconfig *c, int64_t len, hn_err *e) {
 }
 
 /* ---- writing ---- */
-static json_t *rope_json(const hn_rope *r, bool theta) {
+static json_t *rope_json(const hn_rope_conf *r, bool theta) {
     static const char *const name[] = { "default", "linear", "llama3" };
     json_t *o = json_pack("{s:s}", "rope_type", name[r->type]);
     bool bad = !o;

@@ -15,11 +15,11 @@ typedef enum { HN_ROPE_PLAIN, HN_ROPE_LINEAR, HN_ROPE_LLAMA3 } hn_rope_type;
 /* Angles: frequency i of a head is theta^(-2i/head_dim), pairs are (i, i + head_dim/2).
  * LINEAR divides every frequency by `factor`.  LLAMA3 does so for wavelengths above
  * original/low_freq_factor, keeps those below original/high_freq_factor and blends between. */
-typedef struct hn_rope {
+typedef struct hn_rope_conf {
     hn_rope_type type;
     double theta, factor, low_freq_factor, high_freq_factor;
     int32_t original; /* original_max_position_embeddings */
-} hn_rope;
+} hn_rope_conf;
 
 enum { HN_EOS_MAX = 16 };
 typedef struct hn_hfconfig {
@@ -28,7 +28,7 @@ typedef struct hn_hfconfig {
     int32_t max_position_embeddings;
     int32_t sliding_window; /* 0: none; else every layer sees only so many tokens (Mistral) */
     double rms_norm_eps, initializer_range;
-    hn_rope rope;
+    hn_rope_conf rope;
     bool qkv_bias, o_bias, mlp_bias; /* biases of q,k,v / of o / of gate,up,down */
     bool qk_norm;                    /* RMSNorm of each head of q and k before RoPE (Qwen3) */
     bool tied;                       /* lm_head.weight is embed_tokens.weight */
