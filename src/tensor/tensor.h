@@ -44,7 +44,8 @@ struct hn_tensor {
     hn_dtype type;
     hn_shape shape;
     void *data;            /* leaf: owned elsewhere, rebindable; else an address in the tape's block */
-    void *into;            /* leaf: gradient memory (hn_real, same shape) that hn_grad adds to; or NULL */
+    void *into;            /* leaf: gradient memory (hn_real, same shape) that runs add to; or NULL.  Set it
+                              before hn_grad; it may point elsewhere before each run */
     void *side;            /* leaf: what a backend keeps beside it (packed weights); or NULL */
     void *work;            /* scratch while the node runs: op->scratch or backend->scratch bytes */
     hn_tensor *grad;       /* set by hn_grad for the tensors asked for; NULL for those with `into` */
@@ -58,19 +59,23 @@ struct hn_tensor {
 int64_t hn_rows(const hn_tensor *t);  /* live rows: product of all but the last dimension, d[0] taken live */
 int64_t hn_cols(const hn_tensor *t);  /* the last dimension (1 for a vector [n]: a vector has n rows of 1) */
 int64_t hn_count(const hn_tensor *t); /* live elements */
-size_t hn_bytes(const hn_tensor *t);  /* at capacity */
+int64_t hn_cap_rows(const hn_tensor *t); /* as hn_rows, at capacity: for shape and scratch functions */
+size_t hn_bytes(const hn_tensor *t);     /* at capacity */
 
 /* ---- operations --------------------------------------------------------------
  * One of these per operation, in src/op/.  `ref` is the specification: simple, serial within its rows,
  * correct on every shape.  Backends may override it; tests may not doubt it except through finite
  * differences. */
+enum { HN_CASE_HOST = -1 };
 typedef struct hn_case { /* shapes tests and benchmarks use; live kinds of inputs are all HN_FIXED */
     const char *name;
     hn_shape in[HN_MAXIN];
-    int bound[HN_MAXIN]; /* > 0: integer input in [0,bound) */
+    int bound[HN_MAXIN]; /* > 0: integer input in [0,bound); HN_CASE_HOST: host object made by fill */
     hn_attr attr;
-    /* Fills inputs that random numbers cannot (spans, positions); NULL when not needed. */
+    /* Fills inputs that random numbers cannot (spans, positions, host objects); NULL when not needed.
+     * The same seed fills the same values.  drop releases the host objects that fill made. */
     void (*fill)(hn_tensor *const in[], uint64_t seed);
+    void (*drop)(hn_tensor *const in[]);
 } hn_case;
 
 struct hn_op {
@@ -86,8 +91,12 @@ struct hn_op {
     double (*flops)(const hn_tensor *y);   /* NULL: one per element */
     size_t (*scratch)(const hn_tensor *y); /* bytes of y->work the reference needs, at capacity; NULL: none */
     bool whole;                            /* rows are not independent: one call [0,rows) */
-    unsigned acc; /* bit k: output k is *added to*; the tape clears planned memory before the run */
-    int inplace;  /* 1 + index of an input whose memory output 0 may reuse, element by element; 0: none */
+    unsigned acc;  /* bit k: output k is *added to*; the tape clears planned memory before the run */
+    int inplace;   /* 1 + index of an input whose memory output 0 may reuse, element by element; 0: none */
+    unsigned like; /* bit k: input k is read for its shape alone (its data may be NULL) */
+    unsigned fixed_in;  /* bit k: input k is a constant by contract: no gradient flows to it */
+    unsigned fixed_out; /* bit k: output k is a constant by contract: no gradient flows through it */
+    unsigned spare;     /* bit k: when nobody reads output k its data is NULL and the kernel leaves it out */
     const hn_case *cases; /* ends with name == NULL; opcheck refuses a listed op without one */
 };
 
@@ -101,7 +110,8 @@ typedef struct hn_backend {
     size_t (*scratch)(const hn_tensor *y); /* bytes of y->work its kernel needs, at capacity */
     /* Makes or refreshes *side, what the backend keeps beside a weight leaf [rows, cols] (packed copies);
      * `backward`: also what its gradients read.  NULL pointers: nothing is kept. */
-    int (*side)(void **side, const hn_real *w, int64_t rows, int64_t cols, hn_prec p, bool backward, hn_err *e);
+    int (*side)(void **side, const hn_real *w, int64_t rows, int64_t cols, hn_prec p, bool backward,
+                hn_err *e);
     void (*side_free)(void *side);
 } hn_backend;
 extern const hn_backend hn_backend_ref; /* no overrides */
