@@ -2,6 +2,7 @@
 #include "base/base.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -40,6 +41,13 @@ void hn_panic(const char *file, int line, const char *what) {
 /* ---- memory ---- */
 enum { ALIGN = 64 };
 long hn_alloc_fuse = -1;
+static atomic_long live; /* blocks handed out and not given back */
+
+long hn_alloc_live(void) { return atomic_load_explicit(&live, memory_order_relaxed); }
+
+static void count(const void *block, long change) {
+    if (block) atomic_fetch_add_explicit(&live, change, memory_order_relaxed);
+}
 
 static bool blown(void) {
     if (hn_alloc_fuse == 0) return true;
@@ -51,12 +59,22 @@ void *hn_alloc(size_t size) {
     if (blown() || size > SIZE_MAX - ALIGN) return NULL;
     size_t n = size ? (size + ALIGN - 1) & ~(size_t)(ALIGN - 1) : ALIGN;
     void *p = aligned_alloc(ALIGN, n);
+    count(p, 1);
     return p ? memset(p, 0, n) : NULL;
 }
 
-void *hn_realloc(void *p, size_t size) { return blown() ? NULL : realloc(p, size ? size : 1); }
+void *hn_realloc(void *p, size_t size) {
+    bool first = !p;
+    if (blown()) return NULL;
+    void *q = realloc(p, size ? size : 1);
+    if (first) count(q, 1);
+    return q;
+}
 
-void hn_free(void *p) { free(p); }
+void hn_free(void *p) {
+    count(p, -1);
+    free(p);
+}
 
 char *hn_strndup(const char *s, size_t n) {
     char *p = n < SIZE_MAX ? hn_alloc(n + 1) : NULL;
@@ -67,6 +85,7 @@ char *hn_strdup(const char *s) { return hn_strndup(s, strlen(s)); }
 
 int hn_grow(void *p, int64_t *cap, int64_t need, size_t size) {
     if (need <= *cap) return HN_OK;
+    if (need > INT64_MAX / 2) return HN_ENOMEM;
     int64_t n = *cap ? *cap : 16;
     while (n < need) n *= 2;
     if ((uint64_t)n > SIZE_MAX / size) return HN_ENOMEM;
@@ -98,10 +117,12 @@ void *hn_big_alloc(size_t size) {
         p += skip;
         madvise(p, n, MADV_HUGEPAGE);
     }
+    count(p, 1);
     return p;
 }
 
 void hn_big_free(void *p, size_t size) {
+    count(p, -1);
     if (p) munmap(p, big_size(size ? size : 1));
 }
 

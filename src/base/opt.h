@@ -14,7 +14,7 @@ typedef enum {
     HN_OPT_BOOL, /* bool field: --x, --no_x, --x true|false */
     HN_OPT_STR,  /* const char * field; NULL when not given and sdef is NULL */
     HN_OPT_ENUM, /* int field: index into `choices`, "a|b|c" */
-    HN_OPT_LIST  /* hn_strs field: may be given several times, or as a YAML list, or a,b,c */
+    HN_OPT_LIST  /* hn_strs field: given several times, as a YAML list, or as a,b,c (`\,`: a comma) */
 } hn_opt_type;
 
 typedef struct hn_strs {
@@ -26,8 +26,8 @@ typedef struct hn_opt {
     const char *name, *help;
     hn_opt_type type;
     size_t at;            /* offsetof(struct, field) */
-    double def, min, max; /* INT, NUM, BOOL, and the index for ENUM */
-    const char *sdef;     /* STR, LIST */
+    double def, min, max; /* INT, NUM, BOOL, and the index for ENUM; limits hold where min < max */
+    const char *sdef;     /* STR, LIST (a,b,c) */
     const char *choices;  /* ENUM */
 } hn_opt;
 
@@ -35,25 +35,33 @@ typedef struct hn_opt {
 typedef struct hn_optset hn_optset;
 hn_optset *hn_optset_new(void); /* owns all strings it hands out */
 void hn_optset_free(hn_optset *s);
-/* `title` heads the group in help.  Fields are set to their defaults.  Later tables may be added
- * after the first parse (a task's own options once --task is known). */
-int hn_optset_add(hn_optset *s, const char *title, const hn_opt *table, void *priv, hn_err *e);
+/* `title` heads the group in help; `fields` is the struct the table describes.  Fields are set to their
+ * defaults, then to what was given.  Later tables may be added after the first parse (a task's own
+ * options once --task is known).  A name that is already in another table is HN_EUNSUP.  Title, table, fields
+ * and the names given to alias and ignored must outlive the set. */
+int hn_optset_add(hn_optset *s, const char *title, const hn_opt *table, void *fields, hn_err *e);
 /* `alias` means `name` everywhere (model_name_or_path -> model). */
 int hn_optset_alias(hn_optset *s, const char *alias, const char *name, hn_err *e);
 /* A key known from peers that means nothing here: accepted with a warning, value ignored. */
 int hn_optset_ignored(hn_optset *s, const char *name, const char *why, hn_err *e);
 
-/* Collects argv (flags and positional words) and, where --config names one, the flat YAML file; flags win.
- * Values whose key no table knows yet are kept until hn_optset_done. */
+/* Collects argv (argv[0] is the first flag or word, not the program's name): `--key value`, `--key=value`,
+ * `--flag`, `--no_flag`, `--` before words that start with a dash, `-h` for --help.  Where --config names
+ * one, the YAML file is read as well; flags win.  A file is one flat mapping (values: scalars and lists,
+ * null leaves the default); a second value for a key is an error there and a warning among flags.
+ * Values whose key no table knows yet are kept until hn_optset_done.  HN_EPARSE and HN_ERANGE
+ * messages start with the flag or file:line: key. */
 int hn_optset_args(hn_optset *s, int argc, char **argv, hn_err *e);
 int hn_optset_yaml(hn_optset *s, const char *path, hn_err *e);
+/* Like a line of a config file, except that it may replace one. */
 int hn_optset_set(hn_optset *s, const char *key, const char *val, hn_err *e);
 /* Every given key must have found its table by now: else the error names it and the nearest. */
 int hn_optset_done(hn_optset *s, hn_err *e);
 bool hn_optset_given(const hn_optset *s, const char *name);     /* by flag or file, not default */
 int hn_optset_words(const hn_optset *s, const char *const **w); /* positional words */
 void hn_optset_help(const hn_optset *s, hn_buf *out);
-void hn_optset_json(const hn_optset *s, hn_buf *out); /* all values as one JSON object, keys sorted */
+/* All values as one JSON object, keys sorted, numbers in the fewest digits that read back the same. */
+void hn_optset_json(const hn_optset *s, hn_buf *out);
 int hn_optset_warnings(const hn_optset *s, const char *const **w);
 
 /* The entry of `list` (n names) nearest to `word` by edit distance, or NULL when none is near. */
