@@ -27,6 +27,11 @@
 #define HN_TIER_GLUE(a, b)  HN_TIER_GLUE2(a, b)
 #define HN_TIERED(name)     HN_TIER_GLUE(name, HN_TIER_SUFFIX)
 #define HN_INLINE           static inline __attribute__((always_inline, unused))
+#if defined(__clang__) /* before a loop of few, constant rounds over arrays that should live in registers */
+#define HN_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define HN_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 /* What each tier provides:
  *   V, VI, VM            VL floats, VL int32, a mask of VL lanes
