@@ -1,0 +1,185 @@
+/* gemm.c - matrix products against oneDNN (weights in its own layout) and OpenBLAS, interleaved in one run.
+ *
+ * usage: b_gemm [WORD ...]   only rows whose name has all words
+ *
+ * Rates are 10^9 floating-point operations a second.  bf16 rows: the rival gets X already rounded, we round
+ * it inside the timed call.  _cold rows walk through copies of the weights larger than the private caches,
+ * as decoding does; _hot rows use one copy.  One thread: the median of thread CPU times; two: the shortest
+ * wall time, because a machine shared with other work says little else. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/pool.h"
+#include "cpu/gemm.h"
+#include "rivals.h"
+
+enum { SAMPLES = 11, COPIES = 64, COLD_BYTES = 48 << 20 };
+
+typedef struct set { /* everything one row needs */
+    int64_t M, K, N;
+    hn_prec prec;
+    int copies, next;
+    float *X, *W, *Y, *YB;
+    void *work;
+    hn_pack *pack[COPIES];
+    hn_dnnl_gemm *dnnl[COPIES];
+    float *Wc[COPIES];
+} set;
+
+static void *need(void *p) {
+    if (!p) {
+        fprintf(stderr, "out of memory\n");
+        exit(1);
+    }
+    return p;
+}
+
+static set set_new(int64_t M, int64_t K, int64_t N, hn_prec prec, bool cold) {
+    set s = { .M = M, .K = K, .N = N, .prec = prec, .copies = 1 };
+    int64_t bytes = K * N * (prec == HN_PREC_BF16 ? 2 : 4);
+    if (cold) s.copies = (int)(COLD_BYTES / bytes + 1 < COPIES ? COLD_BYTES / bytes + 1 : COPIES);
+    s.X = need(hn_big_alloc((size_t)(M * K) * 4)), s.W = need(hn_big_alloc((size_t)(K * N) * 4));
+    s.Y = need(hn_big_alloc((size_t)(M * N) * 4)), s.YB = need(hn_big_alloc((size_t)(M * N) * 4));
+    for (int64_t i = 0; i < M * K; i++) s.X[i] = (float)hn_rand01(1, 1, (uint64_t)i) - 0.5f;
+    for (int64_t i = 0; i < K * N; i++) s.W[i] = (float)hn_rand01(1, 2, (uint64_t)i) - 0.5f;
+    s.work = need(hn_big_alloc(hn_gemm_packed_work(M, K, 1, prec) + 64));
+    for (int i = 0; i < s.copies; i++) {
+        hn_err e = { 0 };
+        if (hn_pack_new(&s.pack[i], K, N, prec, &e)) need(NULL);
+        hn_pack_fill(s.pack[i], s.W, 1, K);
+        if (hn_rival_dnnl()) s.dnnl[i] = hn_dnnl_new(s.X, s.W, M, K, N, prec);
+        if (i == 0) s.Wc[i] = s.W;
+        else if (prec == HN_PREC_F32 && hn_rival_blas())
+            s.Wc[i] = memcpy(need(hn_big_alloc((size_t)(K * N) * 4)), s.W, (size_t)(K * N) * 4);
+    }
+    return s;
+}
+
+static void set_free(set *s) {
+    for (int i = 0; i < s->copies; i++) {
+        hn_pack_free(s->pack[i]);
+        hn_dnnl_free(s->dnnl[i]);
+        if (i > 0 && s->Wc[i]) hn_big_free(s->Wc[i], (size_t)(s->K * s->N) * 4);
+    }
+    hn_big_free(s->X, (size_t)(s->M * s->K) * 4), hn_big_free(s->W, (size_t)(s->K * s->N) * 4);
+    hn_big_free(s->Y, (size_t)(s->M * s->N) * 4), hn_big_free(s->YB, (size_t)(s->M * s->N) * 4);
+    hn_big_free(s->work, hn_gemm_packed_work(s->M, s->K, 1, s->prec) + 64);
+}
+
+typedef enum { OURS, DNNL, BLAS, WHO } who;
+
+static void once(set *s, who w) {
+    int i = s->next++ % s->copies;
+    if (w == OURS) hn_gemm_packed(s->Y, s->N, s->X, s->K, 1, s->M, s->pack[i], NULL, false, s->work);
+    else if (w == DNNL) hn_dnnl_run(s->dnnl[i]);
+    else hn_blas_gemm(s->YB, s->X, s->Wc[i], s->M, s->K, s->N);
+}
+
+static double clock_of(clockid_t id) {
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Fills rate[w] for those present; a sample is `reps` calls in a row, the competitors take turns. */
+static void measure(set *s, int threads, const bool on[WHO], double rate[WHO]) {
+    clockid_t id = threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
+    double time[WHO][SAMPLES], flops = 2.0 * (double)s->M * (double)s->K * (double)s->N;
+    int reps = (int)fmax(s->copies, fmin(2000, 2e8 / flops));
+    for (int i = -1; i < SAMPLES; i++) /* the round before the first warms up */
+        for (who w = OURS; w < WHO; w++) {
+            if (!on[w]) continue;
+            double t = clock_of(id);
+            for (int r = 0; r < (i < 0 ? s->copies : reps); r++) once(s, w);
+            if (i >= 0) time[w][i] = (clock_of(id) - t) / reps;
+        }
+    for (who w = OURS; w < WHO; w++) {
+        if (!on[w]) continue;
+        qsort(time[w], SAMPLES, sizeof **time, by_value);
+        rate[w] = flops / time[w][threads == 1 ? SAMPLES / 2 : 0] / 1e9;
+    }
+}
+
+/* The rivals are held to the same numbers, so that a wrong call cannot win or lose. */
+static void compare(const set *s, const float *y, const char *name) {
+    double worst = 0, size = 0;
+    for (int64_t i = 0; i < s->M * s->N; i++) {
+        worst = fmax(worst, fabs((double)y[i] - s->Y[i]));
+        size = fmax(size, fabs((double)y[i]));
+    }
+    if (!(worst <= 1e-3 * size)) {
+        fprintf(stderr, "%s: the rival's numbers differ by %g of %g\n", name, worst, size);
+        exit(1);
+    }
+}
+
+static bool wanted(const char *name, int argc, char **argv) {
+    for (int i = 1; i < argc; i++)
+        if (!strstr(name, argv[i])) return false;
+    return true;
+}
+
+static void row(int64_t M, int64_t K, int64_t N, hn_prec prec, int threads, bool cold, int argc,
+                char **argv) {
+    static const char *const rival[WHO] = { "", "onednn", "openblas" };
+    char name[WHO][96];
+    bool on[WHO] = { false };
+    for (who w = DNNL; w < WHO; w++) {
+        snprintf(name[w], sizeof name[w], "gemm_%s_%lldx%lld_m%lld_t%d_%s_vs_%s",
+                 prec == HN_PREC_BF16 ? "bf16" : "f32", (long long)K, (long long)N, (long long)M, threads,
+                 cold ? "cold" : "hot", rival[w]);
+        on[w] = wanted(name[w], argc, argv) && (w == DNNL || prec == HN_PREC_F32);
+    }
+    if (!on[DNNL] && !on[BLAS]) return;
+    bool show[WHO] = { false, on[DNNL], on[BLAS] };
+    on[OURS] = true;
+    on[DNNL] = on[DNNL] && hn_rival_dnnl(), on[BLAS] = on[BLAS] && hn_rival_blas();
+    set s = set_new(M, K, N, prec, cold);
+    double rate[WHO];
+    measure(&s, threads, on, rate);
+    if (on[DNNL]) compare(&s, hn_dnnl_result(s.dnnl[0]), name[DNNL]);
+    if (on[BLAS]) compare(&s, s.YB, name[BLAS]);
+    for (who w = DNNL; w < WHO; w++) {
+        if (!show[w]) continue;
+        double goal = w == BLAS ? 1.0 : 0.9;
+        if (on[w])
+            printf("%s %.1f %.1f %.3f %.2f\n", name[w], rate[OURS], rate[w], rate[OURS] / rate[w], goal);
+        else printf("%s %.1f skipped library-not-found %.2f\n", name[w], rate[OURS], goal);
+    }
+    fflush(stdout);
+    set_free(&s);
+}
+
+int main(int argc, char **argv) {
+    static const int64_t shape[][2] = { { 512, 512 },  { 512, 1536 }, { 512, 1408 },
+                                        { 1408, 512 }, { 512, 4096 }, { 896, 4864 } };
+    static const int64_t rows[] = { 1, 8, 32, 512, 2048 };
+    hn_err e = { 0 };
+    if (hn_cpu_open(NULL, &e)) {
+        fprintf(stderr, "%s\n", e.msg);
+        return 1;
+    }
+    const char *missing = hn_rivals_open();
+    fprintf(stderr, "%s%s%s\n", hn_cpu_why(), *missing ? "; " : "", missing);
+    for (int t = 1; t <= 2; t++) {
+        if (hn_pool_start(t, &e)) {
+            fprintf(stderr, "%s\n", e.msg);
+            return 1;
+        }
+        hn_rival_threads(t);
+        for (int prec = HN_PREC_F32; prec <= HN_PREC_BF16; prec++)
+            for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
+                for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
+                    for (int cold = 0; cold <= (rows[r] <= 32); cold++)
+                        row(rows[r], shape[i][0], shape[i][1], (hn_prec)prec, t, cold, argc, argv);
+    }
+    hn_pool_stop();
+    return 0;
+}
