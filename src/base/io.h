@@ -49,6 +49,9 @@ int hn_dir_recover(const char *path, hn_err *e);
 int hn_dir_remove(const char *path,
                   hn_err *e); /* with all it holds; links are not followed; fine when absent */
 int hn_file_copy(const char *from, const char *to, hn_err *e); /* atomic */
+/* Calls each(ctx, name, e) for every entry of a folder in the order of the bytes of the names ("." and ".."
+ * left out); a nonzero answer stops the walk and is returned. */
+int hn_dir_each(const char *path, int (*each)(void *ctx, const char *name, hn_err *e), void *ctx, hn_err *e);
 bool hn_path_exists(const char *path);
 bool hn_path_is_dir(const char *path);
 int64_t hn_disk_free(const char *path); /* bytes; -1 when unknown */

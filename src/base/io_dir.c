@@ -5,9 +5,11 @@
  * a crash between the two renames leaves only that, which hn_dir_recover puts back. */
 #include "base/io_calls.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -64,6 +66,24 @@ int hn_dir_make(const char *path, hn_err *e) {
     }
     if (!rc) rc = make_one(p, e);
     hn_free(p);
+    return rc;
+}
+
+static int named(const struct dirent *d) { return strcmp(d->d_name, ".") && strcmp(d->d_name, ".."); }
+
+static int by_bytes(const struct dirent **a, const struct dirent **b) {
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+int hn_dir_each(const char *path, int (*each)(void *ctx, const char *name, hn_err *e), void *ctx, hn_err *e) {
+    struct dirent **list;
+    int n = hn_io_refused() ? -1 : scandir(path, &list, named, by_bytes), rc = HN_OK;
+    if (n < 0) return hn_io_fail(e, errno, "list the folder", path);
+    for (int i = 0; i < n; i++) {
+        if (!rc) rc = each(ctx, list[i]->d_name, e);
+        free(list[i]);
+    }
+    free(list);
     return rc;
 }
 
