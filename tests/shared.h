@@ -22,11 +22,14 @@ static inline const char *shared_file(const char *name) {
     return NULL;
 }
 
-/* A fresh folder for a test's files, under $TMPDIR or /tmp; in static memory. */
+/* A fresh folder for a test's files, in static memory: under $TMPDIR, or in memory where there is such a
+ * place (tests flush to disk thousands of times), or under /tmp. */
 static inline const char *scratch_dir(void) {
     static char path[256];
     const char *tmp = getenv("TMPDIR");
-    snprintf(path, sizeof path, "%s/hone-test-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    snprintf(path, sizeof path, "%s/hone-test-XXXXXX", tmp && *tmp ? tmp : "/dev/shm");
+    if (mkdtemp(path)) return path;
+    snprintf(path, sizeof path, "/tmp/hone-test-XXXXXX");
     return mkdtemp(path);
 }
 
