@@ -94,6 +94,7 @@ struct hn_op {
     unsigned acc;  /* bit k: output k is *added to*; the tape clears planned memory before the run */
     int inplace;   /* 1 + index of an input whose memory output 0 may reuse, element by element; 0: none */
     unsigned like; /* bit k: input k is read for its shape alone (its data may be NULL) */
+    unsigned optional;  /* bit k: input k may be NULL */
     unsigned fixed_in;  /* bit k: input k is a constant by contract: no gradient flows to it */
     unsigned fixed_out; /* bit k: output k is a constant by contract: no gradient flows through it */
     unsigned spare;     /* bit k: when nobody reads output k its data is NULL and the kernel leaves it out */

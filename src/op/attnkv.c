@@ -1,0 +1,118 @@
+/* attnkv.c - attention of the generator: every row is one (slot, position) of the key-value cache.
+ *
+ * First all rows write their key and value into the pages of their slots, then each row attends to
+ * positions 0..pos of its slot; so a chunk of a prompt and single decoded tokens of many sequences go through
+ * one call. The caller has made room (hn_kv_room).  No gradient: training attends over a forest (attn.c). */
+#include "op/op.h"
+#include "tensor/kv.h"
+
+#include <math.h>
+
+static int shape(const hn_tensor *y, hn_shape *s) {
+    const hn_tensor *qkv = y->in[0], *row = y->in[1];
+    const hn_kv *kv = y->in[2]->type == HN_HOST ? y->in[2]->data : NULL;
+    int64_t H = y->attr.i[0], layer = y->attr.i[1];
+    if (!kv || H < 1 || H % kv->n_head || layer < 0 || layer >= kv->n_layer) return 1;
+    *s = hn_rows_like(qkv, H * kv->head_dim);
+    return !hn_is(qkv, HN_F, 2) || hn_cols(qkv) != (H + 2 * kv->n_head) * kv->head_dim ||
+           !hn_is(row, HN_I32, 2) || hn_cols(row) != 2 || !hn_same_rows(qkv, row);
+}
+
+static int page_of(const hn_kv *kv, int64_t slot, int64_t pos) {
+    hn_assert(slot >= 0 && slot < kv->n_slot && pos >= 0 && pos / HN_BLOCK < kv->max_block);
+    int page = kv->table[slot * kv->max_block + pos / HN_BLOCK];
+    hn_assert(page >= 0);
+    return page;
+}
+
+static void write_row(const hn_tensor *y, const hn_kv *kv, int64_t n) {
+    int64_t H = y->attr.i[0], G = kv->n_head, D = kv->head_dim, pos = HN_INI(y, 1)[2 * n + 1];
+    int page = page_of(kv, HN_INI(y, 1)[2 * n], pos), layer = (int)y->attr.i[1];
+    for (int g = 0; g < G; g++) {
+        const hn_real *k = HN_IN(y, 0) + n * hn_cols(y->in[0]) + (H + g) * D, *v = k + G * D;
+        hn_real *pk = hn_kv_k(kv, page, layer, g) + pos % HN_BLOCK;
+        hn_real *pv = hn_kv_v(kv, page, layer, g) + pos % HN_BLOCK * D;
+        for (int64_t d = 0; d < D; d++) {
+            pk[d * HN_BLOCK] = k[d];
+            pv[d] = v[d];
+        }
+    }
+}
+
+static double score(const hn_kv *kv, int page, int layer, int g, int64_t pos, const hn_real *q) {
+    const hn_real *k = hn_kv_k(kv, page, layer, g) + pos % HN_BLOCK;
+    double acc = 0;
+    for (int64_t d = 0; d < kv->head_dim; d++) acc += (double)q[d] * k[d * HN_BLOCK];
+    return acc / sqrt((double)kv->head_dim);
+}
+
+static void attend(const hn_tensor *y, const hn_kv *kv, int64_t n, int64_t h) {
+    enum { VW = 64 };
+    int64_t H = y->attr.i[0], D = kv->head_dim, slot = HN_INI(y, 1)[2 * n], pos = HN_INI(y, 1)[2 * n + 1];
+    int layer = (int)y->attr.i[1], g = (int)(h * kv->n_head / H);
+    const hn_real *q = HN_IN(y, 0) + n * hn_cols(y->in[0]) + h * D;
+    double top = -INFINITY, sum = 0;
+    for (int64_t p = 0; p <= pos; p++) top = fmax(top, score(kv, page_of(kv, slot, p), layer, g, p, q));
+    for (int64_t p = 0; p <= pos; p++) sum += exp(score(kv, page_of(kv, slot, p), layer, g, p, q) - top);
+    for (int64_t d0 = 0; d0 < D; d0 += VW) {
+        double o[VW] = { 0 };
+        int64_t w = D - d0 < VW ? D - d0 : VW;
+        for (int64_t p = 0; p <= pos; p++) {
+            int page = page_of(kv, slot, p);
+            double prob = exp(score(kv, page, layer, g, p, q) - top) / sum;
+            const hn_real *v = hn_kv_v(kv, page, layer, g) + p % HN_BLOCK * D + d0;
+            for (int64_t d = 0; d < w; d++) o[d] += prob * v[d];
+        }
+        for (int64_t d = 0; d < w; d++) HN_OUT(y, 0)[(n * H + h) * D + d0 + d] = (hn_real)o[d];
+    }
+}
+
+static void ref(const hn_tensor *y, int64_t lo, int64_t hi) {
+    const hn_kv *kv = y->in[2]->data;
+    for (int64_t n = lo; n < hi; n++) write_row(y, kv, n);
+    for (int64_t n = lo; n < hi; n++)
+        for (int64_t h = 0; h < y->attr.i[0]; h++) attend(y, kv, n, h);
+}
+
+static double flops(const hn_tensor *y) {
+    double keys = 0;
+    for (int64_t n = 0; n < hn_rows(y); n++) keys += HN_INI(y, 1)[2 * n + 1] + 1;
+    return 4 * keys * (double)hn_cols(y);
+}
+
+/* A cache of n_slot sequences whose past is random, and rows that continue them: the first slot by a run
+ * of several positions (a prompt), the others by one.  Slot 1 shares the beginning of slot 0. */
+static void fill_cache(hn_tensor *const in[], uint64_t seed, int H, int G, int layers, int past) {
+    int N = (int)hn_rows(in[0]), D = (int)hn_cols(in[0]) / (H + 2 * G), slots = N > 2 ? 3 : 1;
+    int run = N - (slots - 1), *row = in[1]->data;
+    hn_kv *kv;
+    hn_assert(!hn_kv_new(&kv, layers, G, D, slots, past + N + HN_BLOCK, 16, NULL));
+    for (size_t i = 0; i < kv->page_stride * 16; i++) kv->data[i] = (hn_real)(2 * hn_rand01(seed, 72, i) - 1);
+    for (int p = 0; p < past; p++) hn_assert(!hn_kv_room(kv, 0, p, NULL));
+    if (slots > 1) hn_kv_share(kv, 0, 1, past);
+    for (int s = 0, n = 0; s < slots; s++)
+        for (int k = 0; k < (s ? 1 : run); k++, n++) {
+            row[2 * n] = s;
+            row[2 * n + 1] = s == 2 ? 0 : past + k;
+            hn_assert(!hn_kv_room(kv, s, row[2 * n + 1], NULL));
+        }
+    in[2]->data = kv;
+}
+static void fill_one(hn_tensor *const in[], uint64_t seed) { fill_cache(in, seed, 1, 1, 1, 0); }
+static void fill_group(hn_tensor *const in[], uint64_t seed) { fill_cache(in, seed, 4, 2, 2, 70); }
+static void drop(hn_tensor *const in[]) { hn_kv_free(in[2]->data); }
+
+/* clang-format off */
+static const hn_case cases[] = {
+    { .name = "start", .in = { HN_S2(2, 15), HN_S2(2, 2), HN_S1(1) }, .bound = { 0, 1, HN_CASE_HOST },
+      .attr = { { 0 }, { 1, 0 } }, .fill = fill_one, .drop = drop },
+    { .name = "mixed", .in = { HN_S2(7, 40), HN_S2(7, 2), HN_S1(1) }, .bound = { 0, 1, HN_CASE_HOST },
+      .attr = { { 0 }, { 4, 1 } }, .fill = fill_group, .drop = drop }, { 0 } };
+/* clang-format on */
+const hn_op hn_op_attnkv = {
+    .name = "attnkv", .n_in = 3, .shape = shape, .ref = ref, .flops = flops, .whole = true, .cases = cases
+};
+
+hn_tensor *hn_attnkv(hn_tape *t, hn_tensor *qkv, hn_tensor *row, hn_tensor *kv, int H, int layer) {
+    return HN_APPLY(t, hn_op_attnkv, ((hn_attr){ { 0 }, { H, layer } }), qkv, row, kv);
+}

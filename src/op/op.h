@@ -1,0 +1,62 @@
+/* op.h - what the files in src/op/ share: short ways to say common things. */
+#ifndef HN_OP_H
+#define HN_OP_H
+
+#include "op/ops.h"
+
+#include <string.h>
+
+#define HN_S1(a)                                                                                             \
+    {                                                                                                        \
+        1, HN_FIXED, { a }                                                                                   \
+    }
+#define HN_S2(a, b)                                                                                          \
+    {                                                                                                        \
+        2, HN_FIXED, { a, b }                                                                                \
+    }
+#define HN_IN(y, k)             ((const hn_real *)(y)->in[k]->data)
+#define HN_INI(y, k)            ((const int32_t *)(y)->in[k]->data)
+#define HN_OUT(y, k)            ((hn_real *)(y)->out[k]->data)
+/* HN_APPLY(t, op, attr, inputs...): NULL for an optional input that is absent. */
+#define HN_APPLY(t, op, a, ...) hn_apply(t, &(op), a, (hn_tensor *const[HN_MAXIN]){ __VA_ARGS__ })
+#define HN_NOATTR               ((hn_attr){ { 0 }, { 0 } })
+
+/* A matrix with the rows of x (live as they are) and `cols` columns. */
+static inline hn_shape hn_rows_like(const hn_tensor *x, int64_t cols) {
+    return (hn_shape){ 2, x->shape.live, { x->shape.d[0], cols } };
+}
+
+static inline bool hn_same_shape(const hn_tensor *a, const hn_tensor *b) {
+    if (a->shape.nd != b->shape.nd || a->shape.live != b->shape.live) return false;
+    for (int i = 0; i < a->shape.nd; i++)
+        if (a->shape.d[i] != b->shape.d[i]) return false;
+    return true;
+}
+
+static inline bool hn_same_rows(const hn_tensor *a, const hn_tensor *b) {
+    return a->shape.live == b->shape.live && a->shape.d[0] == b->shape.d[0];
+}
+
+static inline bool hn_is(const hn_tensor *x, hn_dtype type, int nd) {
+    return x->type == type && x->shape.nd == nd;
+}
+
+/* A vector of reals of n elements that does not change with live counts: a weight. */
+static inline bool hn_is_weight(const hn_tensor *x, int64_t n) {
+    return hn_is(x, HN_F, 1) && x->shape.live == HN_FIXED && x->shape.d[0] == n;
+}
+
+/* x as a matrix product of precision `prec` reads it: bfloat16, nearest even.  The double build checks
+ * gradients, so it reads everything as it is. */
+static inline hn_real hn_read(hn_real x, int64_t prec) {
+    if (prec != HN_PREC_BF16 || sizeof(hn_real) != 4) return x;
+    float f = (float)x;
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    if ((u & 0x7fffffff) > 0x7f800000) u |= 0x400000; /* a NaN stays one */
+    else u += 0x7fff + (u >> 16 & 1);
+    u &= 0xffff0000;
+    memcpy(&f, &u, sizeof f);
+    return (hn_real)f;
+}
+#endif

@@ -1,0 +1,100 @@
+/* run.c - runs a planned tape, as often as wanted, and says where the time went. */
+#include "base/pool.h"
+#include "tensor/tape.h"
+
+#include <string.h>
+
+bool hn_poison;
+const hn_backend hn_backend_ref = { .name = "ref" };
+
+static void slice(void *ctx, int64_t lo, int64_t hi) {
+    const hn_tensor *y = ctx;
+    y->op->ref(y, lo, hi);
+}
+
+static void run_ref(hn_tensor *y) {
+    enum { ELEMENTS = 4096 }; /* about as many a slice, so that small things stay in one thread */
+    int64_t rows = hn_rows(y), grain = ELEMENTS / (hn_cols(y) + 1) + 1;
+    if (y->op->whole) y->op->ref(y, 0, rows);
+    else hn_parallel(rows, grain, slice, y);
+}
+
+/* Accumulated outputs start from zero unless their memory is somebody else's; under hn_poison everything
+ * else the node must write starts as NaN. */
+static void prepare(const hn_step *s) {
+    hn_tensor *y = s->y;
+    for (int k = 0; k < hn_n_out(y->op); k++) {
+        if (!(s->fresh >> k & 1)) continue;
+        if (y->op->acc >> k & 1) memset(y->out[k]->data, 0, hn_bytes(y->out[k]));
+        else if (hn_poison) memset(y->out[k]->data, 0xff, hn_bytes(y->out[k]));
+    }
+    if (hn_poison && s->work) memset(y->work, 0xff, s->work);
+}
+
+static int run_step(hn_tape *t, const hn_step *s, hn_err *e) {
+    hn_tensor *y = s->y;
+    double start = hn_now();
+    int rc = HN_OK;
+    for (int k = 0; k < y->op->n_in; k++)
+        hn_assert(!y->in[k] || y->in[k]->data || (y->op->like >> k & 1)); /* a leaf was never bound */
+    prepare(s);
+    if (s->kernel) rc = s->kernel(y, e);
+    else run_ref(y);
+    t->timer[s->timer].calls++;
+    t->timer[s->timer].seconds += hn_now() - start;
+    if (!rc) return HN_OK;
+    hn_fail(e, rc, "failed with code %d", rc);
+    hn_fail_in(e, "%s%s%s", y->scope, *y->scope ? ": " : "", y->op->name);
+    return rc;
+}
+
+int hn_run(hn_tape *t, hn_err *e) {
+    static const char *const kind[HN_LIVE_N] = { "", "tokens", "spans", "acts", "samples", "pairs" };
+    if (t->err.code) return hn_fail(e, t->err.code, "%s", t->err.msg);
+    hn_assert(t->planned);
+    for (int k = 1; k < HN_LIVE_N; k++)
+        if (t->least[k] >= 0 && t->live[k] > t->least[k])
+            return hn_fail(e, HN_ERANGE, "%s: %lld %s do not fit a recording made for %lld", t->least_at[k],
+                           (long long)t->live[k], kind[k], (long long)t->least[k]);
+    for (int i = 0; i < t->n_bound; i++) {
+        hn_assert(t->bound[i].leaf->into);
+        t->bound[i].grad->data = t->bound[i].leaf->into;
+    }
+    for (int i = 0; i < t->n_step; i++) {
+        int rc = run_step(t, &t->step[i], e);
+        if (rc) return rc;
+    }
+    return HN_OK;
+}
+
+double hn_scalar(const hn_tensor *x) {
+    hn_assert(x->data && x->keep && hn_count(x) == 1);
+    return ((const hn_real *)x->data)[0];
+}
+
+/* ---- profile ---- */
+static void slowest_first(hn_timer *a, int64_t n) {
+    for (int64_t i = 1; i < n; i++)
+        for (int64_t j = i; j > 0 && a[j].seconds > a[j - 1].seconds; j--) {
+            hn_timer x = a[j];
+            a[j] = a[j - 1];
+            a[j - 1] = x;
+        }
+}
+
+void hn_tape_profile(hn_tape *t, hn_buf *out, bool reset) {
+    hn_timer sorted[128];
+    int64_t n = t->n_timer < 128 ? t->n_timer : 128;
+    double all = 0;
+    if (n) memcpy(sorted, t->timer, (size_t)n * sizeof *sorted);
+    slowest_first(sorted, n);
+    for (int64_t i = 0; i < n; i++) all += sorted[i].seconds;
+    for (int64_t i = 0; i < n; i++)
+        if (sorted[i].calls)
+            hn_buf_fmt(out, "%-12s %8lld %10.6f %5.1f%%\n", sorted[i].op->name, (long long)sorted[i].calls,
+                       sorted[i].seconds, all > 0 ? 100 * sorted[i].seconds / all : 0.0);
+    for (int64_t i = 0; reset && i < t->n_timer; i++) {
+        t->timer[i].calls = 0;
+        t->timer[i].seconds = 0;
+    }
+}
