@@ -1,0 +1,204 @@
+/* tok.h - the inside of a tokenizer, shared by the tok_*.c files alone.
+ *
+ * Opening: files -> one JSON tree in the form of tokenizer.json (tok_files.c) -> vocabulary (tok_vocab.c)
+ * and steps (tok_parts.c).  Encoding (tok_encode.c) sends a view of the text through the steps, depth
+ * first, and what comes out at the end through the merges (tok_merge.c). */
+#ifndef HN_TOK_H
+#define HN_TOK_H
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <jansson.h>
+#include <pcre2.h>
+
+#include "text/tokenizer.h"
+
+enum {
+    TOK_MAX_ID = 1 << 22,    /* far above any real vocabulary; bounds what a hostile file makes us allocate */
+    TOK_MAX_STEPS = 12,      /* normalizers and pre-tokenizers together */
+    TOK_MAX_ADDED_LEN = 4096 /* bytes of an added token; bounds the search for one */
+};
+
+/* ---- vocabulary ---- */
+typedef struct tok_key {
+    const char *s; /* NULL: no such id */
+    int32_t n;
+} tok_key;
+
+/* From strings to ids, open addressing; the strings live in key[id]. */
+typedef struct tok_map {
+    const tok_key *key;
+    uint64_t *slot; /* high half: hash, low half: id + 1; 0 is empty */
+    uint32_t mask;
+} tok_map;
+int tok_map_init(tok_map *m, const tok_key *key, int64_t n);
+int32_t tok_map_get(const tok_map *m, const char *s, size_t n); /* -1: not there */
+void tok_map_put(tok_map *m, int32_t id);                       /* key[id] must not be there yet */
+
+/* Ranks of pairs of ids. */
+typedef struct tok_pair {
+    uint64_t key; /* left << 32 | right; UINT64_MAX is empty */
+    int32_t rank, id;
+} tok_pair;
+typedef struct tok_pairs {
+    tok_pair *slot;
+    uint32_t mask;
+} tok_pairs;
+int tok_pairs_init(tok_pairs *p, int64_t n);
+const tok_pair *tok_pairs_get(const tok_pairs *p, int32_t left, int32_t right); /* NULL: no rank */
+void tok_pairs_put(tok_pairs *p, int32_t left, int32_t right, int32_t rank,
+                   int32_t id); /* a later one wins */
+
+enum { TOK_SPECIAL = 1, TOK_ADDED = 2, TOK_MODEL = 4, TOK_WHOLE = 8, TOK_BYTE = 16 };
+
+typedef struct tok_added {
+    int32_t id;
+    bool lstrip, rstrip, single_word, normalized;
+} tok_added;
+
+/* A tree of bytes for the longest added token at a place. */
+typedef struct tok_node {
+    int32_t child, next, added; /* added: index into hn_tok.added, or -1 */
+    unsigned char byte;
+} tok_node;
+typedef struct tok_trie {
+    tok_node *node; /* node 0 is the root */
+    int64_t n, cap;
+    bool first[256]; /* bytes a token begins with */
+} tok_trie;
+
+/* ---- steps ---- */
+typedef enum { TOK_FIND_REGEX, TOK_FIND_TEXT, TOK_FIND_NUMERIC } tok_find;
+typedef struct tok_pattern {
+    tok_find kind;
+    pcre2_code *re;
+    tok_key text;
+} tok_pattern;
+
+typedef enum { TOK_ISOLATED, TOK_REMOVED, TOK_MERGED_PREV, TOK_MERGED_NEXT, TOK_CONTIGUOUS } tok_behavior;
+typedef enum { TOK_NORMAL, TOK_REPLACE, TOK_PREPEND, TOK_SPLIT } tok_step_kind;
+typedef struct tok_step {
+    tok_step_kind kind;
+    tok_pattern pattern;   /* REPLACE, SPLIT */
+    tok_key text;          /* REPLACE, PREPEND: what is put there */
+    int form;              /* NORMAL: utf8proc options */
+    bool unless, at_start; /* PREPEND: not before itself; only where the source begins */
+    tok_behavior behavior; /* SPLIT */
+    bool invert;
+} tok_step;
+
+typedef enum { TOK_DEC_JOIN, TOK_DEC_SPACED, TOK_DEC_META } tok_decoder;
+
+typedef struct tok_file {
+    const char *name;
+    char *data;
+    size_t n;
+} tok_file;
+enum { TOK_FILES = 9 };
+
+struct hn_tok {
+    char *dir; /* for messages */
+    tok_file file[TOK_FILES];
+    char *pool, *pool_text; /* characters of name[] and text[] */
+    int n_id;
+    tok_key *name, *text; /* [n_id] as spelled in the files; as bytes of text */
+    uint8_t *flag;        /* [n_id] */
+    tok_map by_name;      /* all tokens */
+    tok_map by_text;      /* tokens of the model, by the bytes they stand for in a piece */
+    tok_pairs pairs;
+    int32_t byte_id[256]; /* byte-level: the byte's token; else <0x..> or -1 */
+    int32_t unk;          /* unknown token of the model, or -1 */
+    bool byte_level, byte_fallback, fuse_unk, ignore_merges;
+    tok_added *added;
+    int64_t n_added, cap_added;
+    tok_trie raw, normed; /* added tokens searched before and after the normalizers */
+    tok_step step[TOK_MAX_STEPS];
+    int n_step, n_norm; /* the first n_norm are normalizers */
+    pcre2_general_context *pcre;
+    int32_t *before, *after; /* what the post-processor adds */
+    int64_t n_before, n_after, cap_before, cap_after;
+    tok_decoder decoder;
+    bool dec_bytes;           /* <0x..> tokens are bytes */
+    tok_key dec_strip;        /* a character stripped from the beginning of a text ... */
+    int dec_strip_n;          /* ... at most so often */
+    tok_key dec_from, dec_to; /* Replace */
+    char *role[HN_TOK_ROLES];
+    int32_t role_id[HN_TOK_ROLES];
+    hn_arena *arena; /* small strings of steps and decoder */
+};
+
+/* tok_files.c: the files of a directory as one tree in the form of tokenizer.json. */
+int tok_files_read(hn_tok *t, const char *dir, hn_err *e);
+int tok_files_tree(hn_tok *t, json_t **root, hn_err *e);
+int tok_json_load(json_t **root, const char *data, size_t n, const char *name, hn_err *e);
+const char *tok_json_str(const json_t *o, const char *key); /* NULL when absent or not a string */
+
+/* tok_vocab.c */
+int tok_vocab_load(hn_tok *t, const json_t *root, hn_err *e);
+int tok_byte_of(int32_t cp); /* the byte a character of the byte-level alphabet stands for, or -1 */
+int tok_byte_char(unsigned byte, char out[4]); /* and back; returns the length */
+/* tok_parts.c */
+int tok_parts_load(hn_tok *t, const json_t *root, hn_err *e);
+void tok_parts_free(hn_tok *t);
+/* tok_regex.c */
+int tok_regex_compile(hn_tok *t, tok_pattern *p, const char *src, hn_err *e);
+/* tok_added.c */
+int tok_added_load(hn_tok *t, hn_err *e);
+int tok_trie_add(tok_trie *r, const char *s, size_t n, int32_t added);
+int32_t tok_trie_longest(const tok_trie *r, const char *s, size_t n, size_t *len); /* index or -1 */
+
+/* ---- encoding ---- */
+/* A stretch of text on its way: byte i stands for source bytes [lo[i],hi[i]), or [at+i,at+i+1) where lo
+ * is NULL (then, after a change of the text, `at` is only exact at the beginning of the source). */
+typedef struct tok_view {
+    const char *s;
+    size_t n;
+    int64_t at;
+    const int32_t *lo, *hi;
+} tok_view;
+tok_view tok_cut(tok_view v, size_t begin, size_t end);
+hn_cover tok_cover(tok_view v, size_t begin, size_t end);
+
+typedef struct tok_sym {
+    int32_t id, begin, end, prev, next;
+} tok_sym;
+typedef struct tok_due {
+    uint64_t key; /* rank << 32 | place */
+    int32_t id;
+} tok_due;
+
+/* A text being made: characters and what they stand for. */
+typedef struct tok_draft {
+    char *s;
+    int32_t *lo, *hi;
+    int64_t n, cap_s, cap_lo, cap_hi;
+} tok_draft;
+int tok_draft_add(tok_draft *d, bool map, const char *s, size_t n,
+                  hn_cover at); /* all of s stands for `at` */
+int tok_draft_copy(tok_draft *d, bool map, tok_view v);
+
+typedef struct tok_work {
+    const hn_tok *t;
+    hn_ids *out;
+    hn_err *e;
+    bool map;    /* covers are wanted */
+    bool broken; /* the source is not all UTF-8 */
+    pcre2_match_data *match;
+    tok_draft draft[TOK_MAX_STEPS];
+    tok_sym *sym;
+    tok_due *due;
+    struct tok_cp *cp;
+    int64_t cap_sym, cap_due, n_due, cap_cp;
+} tok_work;
+
+/* tok_merge.c: a piece into ids, appended to w->out. */
+int tok_merge(tok_work *w, tok_view v);
+/* tok_encode.c: runs v through step k and all after it. */
+int tok_run(tok_work *w, int k, tok_view v);
+int tok_change(tok_work *w, int k, tok_view *v); /* step k, which is not a SPLIT: v becomes what it makes */
+void tok_work_free(tok_work *w);
+/* tok_split.c */
+int tok_split(tok_work *w, int k, tok_view v);
+int tok_pattern_next(tok_work *w, const tok_pattern *p, tok_view v, size_t from, size_t *begin, size_t *end);
+/* tok_norm.c */
+int tok_normal(tok_work *w, int form, tok_view v, tok_draft *d); /* 1: unchanged, d untouched */
+#endif

@@ -1,0 +1,97 @@
+/* tokenizer.h - text to token ids and back, exactly as the model's own files say.
+ *
+ * A tokenizer is a pipeline (the form of Hugging Face's tokenizer.json): added tokens are cut out
+ * of the text, the rest is normalized, cut into pieces by patterns, and every piece is merged by
+ * byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909): of all neighbouring pairs the one of
+ * lowest rank is joined, the leftmost first, until no pair has a rank.
+ *
+ * Read: tokenizer.json (BPE; the parts a file may use are listed in tok_parts.c), vocab.json with
+ * merges.txt (GPT-2 and Qwen2), and `char_ords` in tokenizer_config.json.  What we do not do is an
+ * error that names the file and the part.  A tokenizer is read-only once open: any number of
+ * threads may use one. */
+#ifndef HN_TOKENIZER_H
+#define HN_TOKENIZER_H
+
+#include "base/base.h"
+
+typedef struct hn_tok hn_tok;
+
+/* Bytes [begin,end) of the source text that a token stands for.  Tokens the tokenizer put there
+ * itself (a prepended space, BOS) cover nothing: begin == end. */
+typedef struct hn_cover {
+    int32_t begin, end;
+} hn_cover;
+
+/* A growing array of token ids.  A zeroed hn_ids is empty; set want_at before the first addition to
+ * get `at` as well. */
+typedef struct hn_ids {
+    int32_t *id;  /* [n] */
+    hn_cover *at; /* [n], or NULL */
+    int64_t n, cap, cap_at;
+    bool want_at;
+    int64_t dropped; /* bytes no token could stand for (a vocabulary without that byte and without an
+                        unknown token), left out as the reference library leaves them out */
+} hn_ids;
+int hn_ids_add(hn_ids *a, int32_t id, int32_t begin, int32_t end); /* HN_ENOMEM or 0 */
+void hn_ids_clear(hn_ids *a);                                      /* n = dropped = 0, keeps the memory */
+void hn_ids_free(hn_ids *a);
+
+/* Opens the tokenizer of the model directory `dir`: tokenizer.json, else vocab.json + merges.txt, else
+ * char_ords; with tokenizer_config.json, special_tokens_map.json and added_tokens.json where they are.
+ * Close with hn_tok_close (NULL is fine). */
+int hn_tok_open(hn_tok **t, const char *dir, hn_err *e);
+void hn_tok_close(hn_tok *t);
+
+/* Every id is below this; some may have no token (hn_tok_piece is NULL there). */
+int hn_tok_size(const hn_tok *t);
+int hn_tok_id(const hn_tok *t, const char *token); /* id of a token as it is spelled in the files, or -1 */
+const char *hn_tok_piece(const hn_tok *t, int id); /* that spelling; NULL when there is no such token */
+bool hn_tok_is_special(const hn_tok *t, int id);   /* an added token marked special */
+
+/* The tokens with a role.  The spelling is NULL and the id -1 where the files name none; the id is -1
+ * as well where the named token is not in the vocabulary. */
+typedef enum {
+    HN_TOK_BOS,
+    HN_TOK_EOS,
+    HN_TOK_PAD,
+    HN_TOK_UNK,
+    HN_TOK_SEP,
+    HN_TOK_CLS,
+    HN_TOK_MASK,
+    HN_TOK_ROLES
+} hn_tok_role;
+int hn_tok_role_id(const hn_tok *t, hn_tok_role role);
+const char *hn_tok_role_str(const hn_tok *t, hn_tok_role role);
+const char *hn_tok_role_name(hn_tok_role role); /* "bos_token", ... */
+
+/* Appends the ids of s[0..n) to out.  add_special adds what the post-processor adds (BOS, ...): false
+ * for a rendered chat template, which holds them already.  Spellings of added tokens in the text become
+ * those tokens.  Bytes that are not UTF-8 are encoded as bytes where the vocabulary can, else as the
+ * unknown token.  On an error (HN_ENOMEM; HN_ERANGE: more than 2^31-1 bytes, or a pattern that gave up)
+ * out is as before. */
+int hn_tok_encode(const hn_tok *t, const char *s, size_t n, bool add_special, hn_ids *out, hn_err *e);
+
+/* Appends the text of n ids (all >= 0; ids without a token have no text) to out; what is not UTF-8
+ * becomes U+FFFD. */
+int hn_tok_decode(const hn_tok *t, const int32_t *id, int64_t n, bool skip_special, hn_buf *out, hn_err *e);
+
+/* Decoding token by token: what comes out is always whole characters.  The pieces together are what
+ * hn_tok_decode gives, except that a run of byte tokens (<0x..>) that is not UTF-8 becomes one U+FFFD
+ * a broken character here and one a byte there. */
+typedef struct hn_tok_stream {
+    const hn_tok *t;
+    bool skip_special, started;
+    int lead;              /* leading characters still to be stripped */
+    unsigned char hold[4]; /* an unfinished character */
+    int n_hold;
+} hn_tok_stream;
+void hn_tok_stream_init(hn_tok_stream *s, const hn_tok *t, bool skip_special);
+void hn_tok_stream_add(hn_tok_stream *s, int32_t id, hn_buf *out);
+void hn_tok_stream_end(hn_tok_stream *s, hn_buf *out); /* an unfinished character becomes U+FFFD */
+
+/* The files the tokenizer was read from, or that it would be written to: a tokenizer that was opened
+ * writes the same bytes, one that was trained or converted writes tokenizer.json and
+ * tokenizer_config.json.  hn_tok_file is NULL when there is no such file ("chat_template.jinja", ...). */
+int hn_tok_save(const hn_tok *t, const char *dir, hn_err *e);
+const char *hn_tok_file(const hn_tok *t, const char *name, size_t *n);
+#endif

@@ -1,0 +1,23 @@
+/* utf8.h - one character of UTF-8 at a time, and the classes of characters that patterns ask for. */
+#ifndef HN_UTF8_H
+#define HN_UTF8_H
+
+#include "base/base.h"
+
+/* Reads the character at s[0..n), n >= 1.  Returns its length and sets *cp; for what is not UTF-8,
+ * minus the length of the longest beginning of a character (at least 1), the unit that one U+FFFD
+ * stands for (Unicode 15, section 3.9, "maximal subparts"). */
+int hn_utf8_get(const char *s, size_t n, int32_t *cp);
+int hn_utf8_put(char *out, int32_t cp);           /* returns the length, 1..4 */
+size_t hn_utf8_back(const char *s, size_t at);    /* where the character before s[at] begins; at >= 1 */
+size_t hn_utf8_valid(const char *s, size_t n);    /* length of the longest valid beginning */
+bool hn_utf8_incomplete(const char *s, size_t n); /* s[0..n) begins a character and needs more bytes */
+
+bool hn_uni_space(int32_t cp);   /* White_Space */
+bool hn_uni_numeric(int32_t cp); /* general category N */
+bool hn_uni_word(int32_t cp);    /* Alphabetic, marks, decimal digits, connectors, joiners */
+
+/* Members of general categories L, N and M that are newer than Unicode 14, in PCRE2's class syntax:
+ * patterns must cut the same text in the same way whatever version of Unicode the library knows. */
+extern const char hn_uni_new_letters[], hn_uni_new_numbers[], hn_uni_new_marks[];
+#endif
