@@ -139,10 +139,10 @@ void hn_optset_json(const hn_optset *s, hn_buf *out) {
 /* ---- help ---- */
 static void help_default(hn_buf *out, const hn_opt *o) {
     bool text = o->type == HN_OPT_STR || o->type == HN_OPT_LIST;
-    if (text && !o->sdef) return;
+    if ((text && !o->sdef) || (o->type == HN_OPT_BOOL && o->def == 0)) return;
     hn_buf_str(out, " (default ");
     if (text) hn_buf_str(out, *o->sdef ? o->sdef : "empty");
-    else if (o->type == HN_OPT_BOOL) hn_buf_str(out, o->def != 0 ? "true" : "false");
+    else if (o->type == HN_OPT_BOOL) hn_buf_str(out, "true");
     else if (o->type == HN_OPT_ENUM) choice(out, o, (int)o->def);
     else number(out, o->def);
     hn_buf_chr(out, ')');
@@ -170,8 +170,10 @@ static void wrap(hn_buf *out, const char *text, int at) {
 }
 
 static void help_one(const hn_optset *s, const hn_opt *o, hn_buf *out) {
-    static const char *const kind[] = { [HN_OPT_INT] = " N",    [HN_OPT_NUM] = " X", [HN_OPT_BOOL] = "",
-                                        [HN_OPT_STR] = " TEXT", [HN_OPT_ENUM] = "",  [HN_OPT_LIST] = " A,B" };
+    static const char *const kind[] = {
+        [HN_OPT_INT] = " N",    [HN_OPT_NUM] = " X",     [HN_OPT_BOOL] = "",
+        [HN_OPT_STR] = " TEXT", [HN_OPT_ENUM] = " WORD", [HN_OPT_LIST] = " A,B"
+    };
     hn_buf text = { 0 };
     size_t start = out->n;
     hn_buf_fmt(out, "  --%s%s%s", o->type == HN_OPT_BOOL && o->def != 0 ? "[no_]" : "", o->name,

@@ -1,0 +1,54 @@
+/* help.c - `hone help`: the list of commands, the page of one, and pages that belong to none. */
+#include "cli/cli.h"
+
+#include <string.h>
+
+typedef struct topic {
+    const char *name, *line, *text;
+} topic;
+
+static const topic topics[] = {
+    { "exit-codes", "what hone returns",
+      "  0    done\n"
+      "  1    the world failed: a file, the network, memory, or data that is not what it should be\n"
+      "  2    the command line or the config file is wrong; nothing was done\n"
+      "  3    the work was done, and a check or the gate said no\n"
+      "  130  interrupted; finished steps are saved, --resume goes on\n" },
+    { "environment", "variables that hone reads",
+      "  HONE_TIER  c, avx2, avx512 or amx: forces the kernels of that tier (hone version says which are "
+      "here)\n" },
+};
+enum { TOPICS = sizeof topics / sizeof *topics };
+
+static void print_list(FILE *f) {
+    int n;
+    const hn_command *const *all = hn_command_all(&n);
+    fprintf(
+        f,
+        "hone %s - makes a language model better from its own feedback\n\nusage: hone COMMAND [options]\n\n"
+        "Commands:\n",
+        HN_VERSION);
+    for (int i = 0; i < n; i++)
+        fprintf(f, "  %-12s %.*s\n", all[i]->name, (int)strcspn(all[i]->help, "\n"), all[i]->help);
+    fprintf(f, "\nTopics:\n");
+    for (int i = 0; i < TOPICS; i++) fprintf(f, "  %-12s %s\n", topics[i].name, topics[i].line);
+    fprintf(f, "\nhone help COMMAND shows its options.\n");
+}
+
+static int run(int argc, char **argv) {
+    if (argc == 0 || !strcmp(argv[0], "--help") || !strcmp(argv[0], "-h")) {
+        print_list(stdout);
+        return HN_EXIT_OK;
+    }
+    const hn_command *c = hn_command_find(argv[0]);
+    if (c) return c->run(1, (char *[]){ "--help", NULL });
+    for (int i = 0; i < TOPICS; i++)
+        if (!strcmp(argv[0], topics[i].name)) {
+            printf("%s - %s\n\n%s", topics[i].name, topics[i].line, topics[i].text);
+            return HN_EXIT_OK;
+        }
+    fprintf(stderr, "hone help: no command or topic is called \"%s\"; hone help lists them\n", argv[0]);
+    return HN_EXIT_USAGE;
+}
+
+const hn_command hn_command_help = { "help", "this list; hone help COMMAND or TOPIC shows one page", run };
