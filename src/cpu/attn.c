@@ -1,0 +1,199 @@
+/* attn.c - attention over a forest and over the cache: which rows meet which key blocks (attn.h). */
+#include "cpu/attn.h"
+
+#include <string.h>
+
+#include "base/pool.h"
+#include "cpu/kernels.h"
+#include "cpu/path.h"
+#include "cpu/slots.h"
+
+enum {
+    PIECE = 128, /* query rows of a span that go together */
+    ROWS = 96    /* rows (of all heads) whose running state is kept at once */
+};
+
+/* ---- over a forest ----
+ * An item is a piece of a span and a key-value head.  Items in a row share most of their paths. */
+typedef struct piece {
+    int32_t span, from, n;
+} piece;
+
+typedef struct forward {
+    hn_paths f;
+    const piece *piece;
+    int64_t n_piece;
+    float *o, *lse;
+    hn_slots slots;
+} forward;
+
+static size_t tiles_bytes(int64_t positions, int64_t D) {
+    return hn_room((size_t)positions * sizeof(int32_t)) +
+           hn_room((size_t)(2 * positions * D) * sizeof(float));
+}
+
+static int64_t most_pieces(int64_t tokens, int64_t spans) { return spans + tokens / PIECE; }
+
+size_t hn_cpu_attn_scratch(const hn_tensor *y) {
+    int64_t N = hn_cap_rows(y->in[0]), S = hn_cap_rows(y->in[1]);
+    return hn_room((size_t)S * sizeof(int32_t)) + hn_room((size_t)most_pieces(N, S) * sizeof(piece)) +
+           hn_slots_bytes(tiles_bytes(hn_whole_blocks(N), hn_head_size(y)));
+}
+
+/* Rows of a piece for all query heads of key-value head g, in batches against all their blocks. */
+static void piece_rows(const forward *c, const hn_tiles *t, int g, const piece *p) {
+    const hn_paths *f = &c->f;
+    int64_t D = f->D, ld = (f->H + 2 * f->G) * D;
+    int group = f->H / f->G, n = p->n * group;
+    hn_attn_row row[ROWS];
+    for (int r0 = 0; r0 < n; r0 += ROWS) {
+        int m = (int)hn_least(ROWS, n - r0), top = 0;
+        for (int r = 0; r < m; r++) {
+            int i = p->from + (r0 + r) % p->n, h = g * group + (r0 + r) / p->n;
+            int64_t token = f->span[3 * p->span] + i;
+            row[r].q = f->qkv + token * ld + h * D;
+            row[r].o = c->o + (token * f->H + h) * D;
+            row[r].lse = c->lse ? c->lse + token * f->H + h : NULL;
+            row[r].pos = f->start[p->span] + i;
+            top = row[r].pos > top ? row[r].pos : top;
+        }
+        for (int b = 0; b <= top; b += HN_BLOCK)
+            HN_TIER_PICK(hn_attn_block)(row, m, t->kt + b * D, t->v + b * D, (int)D, b);
+        HN_TIER_PICK(hn_attn_end)(row, m, (int)D);
+    }
+}
+
+static void forward_slice(void *ctx, int64_t lo, int64_t hi) {
+    forward *c = ctx;
+    char *area = hn_slots_take(&c->slots);
+    hn_tiles t = { .held = (int32_t *)(void *)area, .positions = (int)hn_whole_blocks(c->f.longest) };
+    t.kt = (float *)(void *)(area + hn_room((size_t)t.positions * sizeof *t.held));
+    t.v = t.kt + (int64_t)t.positions * c->f.D;
+    for (int64_t i = lo, last = -1; i < hi; i++) {
+        int64_t g = i / c->n_piece;
+        const piece *p = c->piece + i % c->n_piece;
+        if (g != last) hn_tiles_empty(&t, &c->f, (int)g);
+        last = g;
+        hn_tiles_fill(&t, &c->f, (int)g, p->span, p->from + p->n);
+        piece_rows(c, &t, (int)g, p);
+    }
+    hn_slots_give(&c->slots, area);
+}
+
+int hn_cpu_attn(const hn_tensor *y, hn_err *e) {
+    (void)e;
+    const hn_tensor *qkv = y->in[0], *span = y->in[1];
+    int64_t N = hn_cap_rows(qkv), S = hn_cap_rows(span);
+    char *at = y->work;
+    int32_t *start = (int32_t *)(void *)at;
+    piece *list = (piece *)(void *)(at += hn_room((size_t)S * sizeof *start));
+    at += hn_room((size_t)most_pieces(N, S) * sizeof *list);
+    forward c = { .f = { .qkv = qkv->data,
+                         .span = span->data,
+                         .n_span = hn_rows(span),
+                         .H = (int)y->attr.i[0],
+                         .G = (int)y->attr.i[1],
+                         .D = hn_head_size(y) },
+                  .piece = list,
+                  .o = y->out[0]->data,
+                  .lse = y->out[1]->data };
+    hn_paths_init(&c.f, start);
+    for (int32_t s = 0; s < c.f.n_span; s++)
+        for (int32_t i = 0, len = c.f.span[3 * s + 1]; i < len; i += PIECE)
+            list[c.n_piece++] = (piece){ s, i, (int32_t)hn_least(PIECE, len - i) };
+    if (c.n_piece == 0) return HN_OK;
+    hn_slots_init(&c.slots, at, tiles_bytes(hn_whole_blocks(c.f.longest), c.f.D),
+                  hn_slots_bytes(tiles_bytes(hn_whole_blocks(N), c.f.D)));
+    int64_t items = c.n_piece * c.f.G;
+    hn_parallel(items, hn_most(1, items / (8 * hn_pool_threads())), forward_slice, &c);
+    return HN_OK;
+}
+
+/* ---- over the cache ---- */
+typedef struct cached {
+    const hn_kv *kv;
+    const float *qkv;
+    const int32_t *row; /* [N, 2] slot, position */
+    float *o;
+    int H, layer;
+    int64_t N, together; /* rows of an item */
+} cached;
+
+static int page_of(const cached *c, int64_t n, int block) {
+    const hn_kv *kv = c->kv;
+    int slot = c->row[2 * n];
+    hn_assert(slot >= 0 && slot < kv->n_slot && block >= 0 && block < kv->max_block);
+    int page = kv->table[(int64_t)slot * kv->max_block + block];
+    hn_assert(page >= 0 && page < kv->n_page);
+    return page;
+}
+
+static void write_slice(void *ctx, int64_t lo, int64_t hi) {
+    const cached *c = ctx;
+    int64_t G = c->kv->n_head, D = c->kv->head_dim, ld = (c->H + 2 * G) * D;
+    for (int64_t n = lo; n < hi; n++) {
+        int pos = c->row[2 * n + 1], page = page_of(c, n, pos / HN_BLOCK), at = pos % HN_BLOCK;
+        for (int g = 0; g < G; g++) {
+            const float *k = c->qkv + n * ld + (c->H + g) * D;
+            float *kt = hn_kv_k(c->kv, page, c->layer, g) + at;
+            for (int64_t d = 0; d < D; d++) kt[d * HN_BLOCK] = k[d];
+            memcpy(hn_kv_v(c->kv, page, c->layer, g) + at * D, k + G * D, (size_t)D * sizeof *k);
+        }
+    }
+}
+
+/* Neighbours that read the same page read it together: rows of one prompt, or answers to one prompt. */
+static void cached_rows(const cached *c, hn_attn_row *row, const int64_t *token, int m, int g) {
+    int D = c->kv->head_dim, top = 0;
+    for (int r = 0; r < m; r++) top = row[r].pos > top ? row[r].pos : top;
+    for (int base = 0; base <= top; base += HN_BLOCK)
+        for (int r = 0, next; r < m; r = next) {
+            next = r + 1;
+            if (row[r].pos < base) continue;
+            int page = page_of(c, token[r], base / HN_BLOCK);
+            while (next < m && row[next].pos >= base && page_of(c, token[next], base / HN_BLOCK) == page)
+                next++;
+            HN_TIER_PICK(hn_attn_block)
+            (row + r, next - r, hn_kv_k(c->kv, page, c->layer, g), hn_kv_v(c->kv, page, c->layer, g), D,
+             base);
+        }
+    HN_TIER_PICK(hn_attn_end)(row, m, D);
+}
+
+static void cached_slice(void *ctx, int64_t lo, int64_t hi) {
+    const cached *c = ctx;
+    int64_t G = c->kv->n_head, D = c->kv->head_dim, ld = (c->H + 2 * G) * D, group = c->H / G;
+    hn_attn_row row[ROWS];
+    int64_t token[ROWS];
+    for (int64_t item = lo; item < hi; item++) {
+        int64_t g = item % G, n0 = item / G * c->together, n1 = hn_least(c->N, n0 + c->together);
+        for (int64_t i = n0 * group; i < n1 * group;) {
+            int m = 0;
+            for (; m < ROWS && i < n1 * group; m++, i++) {
+                int64_t n = i / group, h = g * group + i % group;
+                token[m] = n;
+                row[m].q = c->qkv + n * ld + h * D;
+                row[m].o = c->o + (n * c->H + h) * D;
+                row[m].lse = NULL;
+                row[m].pos = c->row[2 * n + 1];
+            }
+            cached_rows(c, row, token, m, (int)g);
+        }
+    }
+}
+
+int hn_cpu_attnkv(const hn_tensor *y, hn_err *e) {
+    (void)e;
+    const hn_kv *kv = y->in[2]->data;
+    cached c = { .kv = kv,
+                 .qkv = y->in[0]->data,
+                 .row = y->in[1]->data,
+                 .o = y->data,
+                 .H = (int)y->attr.i[0],
+                 .layer = (int)y->attr.i[1],
+                 .N = hn_rows(y->in[0]) };
+    hn_parallel(c.N, 8, write_slice, &c);
+    c.together = hn_most(1, hn_least(32, c.N * kv->n_head / (4 * hn_pool_threads())));
+    hn_parallel((c.N + c.together - 1) / c.together * kv->n_head, 1, cached_slice, &c);
+    return HN_OK;
+}

@@ -1,0 +1,137 @@
+/* attn_back.c - the gradient of attention over a forest (attn.h).
+ *
+ * An item is a tree and a key-value head: it alone writes that head's keys and values, and the queries that
+ * read them, of the tree's tokens.  Spans are visited in order, and a key's gradient is added to the output
+ * when its place on the path is taken by another, so the order of summation is that of the spans. */
+#include <string.h>
+
+#include "base/pool.h"
+#include "cpu/attn.h"
+#include "cpu/kernels.h"
+#include "cpu/path.h"
+#include "cpu/slots.h"
+
+enum { CHUNK = HN_ATTN_CHUNK };
+
+typedef struct backward {
+    hn_paths f;
+    const float *o, *lse, *go;
+    float *out;
+    const int32_t *root; /* [trees + 1] first span of each tree */
+    hn_slots slots;
+} backward;
+
+/* What an item works in. */
+typedef struct desk {
+    hn_tiles t;
+    float *q, *go, *p, *ds; /* [CHUNK, D] twice, [CHUNK, 64] twice */
+} desk;
+
+static size_t desk_bytes(int64_t positions, int64_t D) {
+    return hn_room((size_t)positions * sizeof(int32_t)) +
+           hn_room((size_t)(5 * positions * D + 2 * CHUNK * (D + HN_BLOCK)) * sizeof(float));
+}
+size_t hn_cpu_attn_b_scratch(const hn_tensor *y) {
+    int64_t N = hn_cap_rows(y->in[0]), S = hn_cap_rows(y->in[4]);
+    return hn_room((size_t)(2 * S + 1) * sizeof(int32_t)) +
+           hn_slots_bytes(desk_bytes(hn_whole_blocks(N), hn_head_size(y)));
+}
+
+static desk desk_at(char *area, int positions, int64_t D, float *out) {
+    desk k = { .t = { .held = (int32_t *)(void *)area, .positions = positions, .out = out } };
+    float *at = (float *)(void *)(area + hn_room((size_t)positions * sizeof *k.t.held));
+    int64_t n = positions * D;
+    k.t.kt = at;
+    k.t.vt = at + n;
+    k.t.k = at + 2 * n;
+    k.t.dk = at + 3 * n;
+    k.t.dv = at + 4 * n;
+    k.q = at + 5 * n;
+    k.go = k.q + CHUNK * D;
+    k.p = k.go + CHUNK * D;
+    k.ds = k.p + CHUNK * HN_BLOCK;
+    memset(k.t.dk, 0, (size_t)(2 * n) * sizeof *at);
+    return k;
+}
+
+/* Rows [r0, r0 + m) of (head, token) of span s, heads outermost, against all blocks of the path. */
+static void chunk_rows(const backward *c, desk *k, int g, int32_t s, int r0, int m) {
+    const hn_paths *f = &c->f;
+    int64_t D = f->D, ld = (f->H + 2 * f->G) * D;
+    int len = f->span[3 * s + 1], group = f->H / f->G, top = 0;
+    int32_t pos[CHUNK];
+    float lse[CHUNK], delta[CHUNK], *dq[CHUNK];
+    for (int r = 0; r < m; r++) {
+        int i = (r0 + r) % len, h = g * group + (r0 + r) / len;
+        int64_t token = f->span[3 * s] + i, at = (token * f->H + h) * D;
+        pos[r] = f->start[s] + i;
+        top = pos[r] > top ? pos[r] : top;
+        lse[r] = c->lse[token * f->H + h];
+        dq[r] = c->out + token * ld + h * D;
+        delta[r] = HN_TIER_PICK(hn_attn_pack)(k->q + r * D, k->go + r * D, f->qkv + token * ld + h * D,
+                                              c->go + at, c->o + at, (int)D);
+    }
+    hn_attn_chunk chunk = { m, (int)D, k->q, k->go, pos, lse, delta, dq, k->p, k->ds };
+    for (int b = 0; b <= top; b += HN_BLOCK) HN_TIER_PICK(hn_attn_back)
+    (&chunk, b, k->t.kt + b * D, k->t.vt + b * D, k->t.k + b * D, k->t.dk + b * D, k->t.dv + b * D);
+}
+
+/* Clears what this item adds to: its heads' columns of the span's rows. */
+static void clear(const backward *c, int g, int32_t s) {
+    const hn_paths *f = &c->f;
+    int64_t D = f->D, ld = (f->H + 2 * f->G) * D, group = f->H / f->G;
+    for (int32_t i = 0; i < f->span[3 * s + 1]; i++) {
+        float *row = c->out + (f->span[3 * s] + i) * ld;
+        memset(row + g * group * D, 0, (size_t)(group * D) * sizeof *row);
+        memset(row + (f->H + g) * D, 0, (size_t)D * sizeof *row);
+        memset(row + (f->H + f->G + g) * D, 0, (size_t)D * sizeof *row);
+    }
+}
+
+static void backward_slice(void *ctx, int64_t lo, int64_t hi) {
+    backward *c = ctx;
+    const hn_paths *f = &c->f;
+    char *area = hn_slots_take(&c->slots);
+    desk k = desk_at(area, (int)hn_whole_blocks(f->longest), f->D, c->out);
+    for (int64_t i = lo; i < hi; i++) {
+        int g = (int)(i % f->G);
+        const int32_t *tree = c->root + i / f->G;
+        for (int32_t s = tree[0]; s < tree[1]; s++) clear(c, g, s);
+        for (int32_t s = tree[0]; s < tree[1]; s++) {
+            int rows = f->span[3 * s + 1] * (f->H / f->G);
+            hn_tiles_fill(&k.t, f, g, s, f->span[3 * s + 1]);
+            for (int r = 0; r < rows; r += CHUNK)
+                chunk_rows(c, &k, g, s, r, rows - r < CHUNK ? rows - r : CHUNK);
+        }
+        hn_tiles_empty(&k.t, f, g);
+    }
+    hn_slots_give(&c->slots, area);
+}
+
+int hn_cpu_attn_b(const hn_tensor *y, hn_err *e) {
+    (void)e;
+    const hn_tensor *qkv = y->in[0], *span = y->in[4];
+    int64_t N = hn_cap_rows(qkv), S = hn_cap_rows(span), trees = 0;
+    int32_t *start = y->work, *root = start + S;
+    char *at = (char *)y->work + hn_room((size_t)(2 * S + 1) * sizeof *start);
+    backward c = { .f = { .qkv = qkv->data,
+                          .span = span->data,
+                          .n_span = hn_rows(span),
+                          .H = (int)y->attr.i[0],
+                          .G = (int)y->attr.i[1],
+                          .D = hn_head_size(y) },
+                   .o = y->in[1]->data,
+                   .lse = y->in[2]->data,
+                   .go = y->in[3]->data,
+                   .out = y->data,
+                   .root = root };
+    hn_paths_init(&c.f, start);
+    if (c.f.longest == 0) return HN_OK;
+    for (int32_t s = 0; s < c.f.n_span; s++)
+        if (c.f.span[3 * s + 2] < 0) root[trees++] = s;
+    root[trees] = (int32_t)c.f.n_span;
+    hn_slots_init(&c.slots, at, desk_bytes(hn_whole_blocks(c.f.longest), c.f.D),
+                  hn_slots_bytes(desk_bytes(hn_whole_blocks(N), c.f.D)));
+    hn_parallel(trees * c.f.G, 1, backward_slice, &c);
+    return HN_OK;
+}
