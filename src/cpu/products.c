@@ -1,0 +1,139 @@
+/* products.c - matrix products of the tape: linear layers, their gradients, rows of logits; packed weights.
+ */
+#include <math.h>
+
+#include "base/pool.h"
+#include "cpu/kernels.h"
+#include "cpu/pack.h"
+#include "op/op.h"
+
+/* ---- packed copies beside weights ---- */
+static bool fits(const hn_pack *p, int64_t K, int64_t N, hn_prec prec) {
+    return p && p->tier == hn_cpu_tier() && p->prec == prec && p->K == K && p->N == N;
+}
+/* One copy: made anew unless it fits, then filled. */
+static int set_one(hn_pack **p, const float *w, int64_t K, int64_t N, int64_t rs, int64_t cs, hn_prec prec,
+                   hn_err *e) {
+    if (!fits(*p, K, N, prec)) {
+        hn_pack_free(*p);
+        *p = NULL;
+        int rc = hn_pack_new(p, K, N, prec, e);
+        if (rc) return rc;
+    }
+    hn_pack_fill(*p, w, rs, cs);
+    return HN_OK;
+}
+
+int hn_weight_pack_set(void **side, const float *w, int64_t rows, int64_t cols, hn_prec p, bool backward,
+                       hn_err *e) {
+    hn_weight_pack *s = *side;
+    if (!s && !(s = *side = hn_alloc(sizeof *s)))
+        return hn_fail(e, HN_ENOMEM, "out of memory for packed weights");
+    int rc = set_one(&s->fwd, w, cols, rows, 1, cols, p, e);
+    if (!rc && backward) rc = set_one(&s->bwd, w, rows, cols, cols, 1, p, e);
+    return rc;
+}
+
+void hn_weight_pack_free(void *side) {
+    hn_weight_pack *s = side;
+    if (!s) return;
+    hn_pack_free(s->fwd);
+    hn_pack_free(s->bwd);
+    hn_free(s);
+}
+
+const hn_pack *hn_side_fwd(const hn_tensor *w, hn_prec p) {
+    const hn_weight_pack *s = w->side;
+    if (!s) return NULL;
+    hn_assert(fits(s->fwd, hn_cols(w), w->shape.d[0], p)); /* else: not refreshed since the tier changed */
+    return s->fwd;
+}
+const hn_pack *hn_side_bwd(const hn_tensor *w, hn_prec p) {
+    const hn_weight_pack *s = w->side;
+    if (!s) return NULL;
+    hn_assert(fits(s->bwd, w->shape.d[0], hn_cols(w), p)); /* else: packed for inference alone */
+    return s->bwd;
+}
+
+/* ---- linear ---- */
+static hn_prec prec_of(const hn_tensor *y) { return (hn_prec)y->attr.i[0]; }
+
+/* Work of a product with a weight: A alone when there is a pack, else both sides. */
+static size_t with_weight(const hn_pack *p, int64_t M, int64_t K, int64_t N, hn_prec prec) {
+    return p ? hn_gemm_packed_work(M, K, 1, prec) : hn_gemm_work(M, K, N, 1, prec);
+}
+
+size_t hn_cpu_linear_scratch(const hn_tensor *y) {
+    const hn_tensor *x = y->in[0], *w = y->in[1];
+    return with_weight(hn_side_fwd(w, prec_of(y)), hn_cap_rows(x), hn_cols(x), w->shape.d[0], prec_of(y));
+}
+static void bias_slice(void *ctx, int64_t lo, int64_t hi) {
+    const hn_tensor *y = ctx;
+    int64_t O = hn_cols(y);
+    for (int64_t n = lo; n < hi; n++)
+        for (int64_t o = 0; o < O; o++) HN_OUT(y, 0)[n * O + o] += HN_IN(y, 2)[o];
+}
+int hn_cpu_linear(const hn_tensor *y, hn_err *e) {
+    (void)e;
+    const hn_tensor *x = y->in[0], *w = y->in[1];
+    const hn_pack *p = hn_side_fwd(w, prec_of(y));
+    int64_t N = hn_rows(x), C = hn_cols(x), O = hn_cols(y);
+    const float *bias = y->in[2] ? y->in[2]->data : NULL;
+    if (p) hn_gemm_packed(y->data, O, x->data, C, 1, N, p, bias, false, y->work);
+    else {
+        hn_gemm(y->data, O, x->data, C, 1, w->data, 1, C, N, C, O, prec_of(y), false, y->work);
+        if (bias) hn_parallel(N, hn_most(1, 8192 / O), bias_slice, (void *)(uintptr_t)y);
+    }
+    return HN_OK;
+}
+
+size_t hn_cpu_linear_x_scratch(const hn_tensor *y) {
+    const hn_tensor *g = y->in[0], *w = y->in[1];
+    return with_weight(hn_side_bwd(w, prec_of(y)), hn_cap_rows(g), hn_cols(g), hn_cols(w), prec_of(y));
+}
+int hn_cpu_linear_x(const hn_tensor *y, hn_err *e) {
+    (void)e;
+    const hn_tensor *g = y->in[0], *w = y->in[1];
+    const hn_pack *p = hn_side_bwd(w, prec_of(y));
+    int64_t N = hn_rows(g), O = hn_cols(g), C = hn_cols(y);
+    if (p) hn_gemm_packed(y->data, C, g->data, O, 1, N, p, NULL, false, y->work);
+    else hn_gemm(y->data, C, g->data, O, 1, w->data, C, 1, N, O, C, prec_of(y), false, y->work);
+    return HN_OK;
+}
+
+size_t hn_cpu_linear_w_scratch(const hn_tensor *y) {
+    int64_t O = hn_cols(y->in[0]);
+    return hn_gemm_work(O, hn_cap_rows(y->in[0]), hn_cols(y), O, prec_of(y));
+}
+int hn_cpu_linear_w(const hn_tensor *y, hn_err *e) {
+    (void)e;
+    const hn_tensor *g = y->in[0], *x = y->in[1];
+    int64_t N = hn_rows(g), O = hn_cols(g), C = hn_cols(x);
+    hn_gemm(y->data, C, g->data, 1, O, x->data, C, 1, O, N, C, prec_of(y), true, y->work);
+    return HN_OK;
+}
+
+/* ---- rows of logits: the columns of the product that logp forms chunk by chunk ---- */
+size_t hn_cpu_logits_scratch(const hn_tensor *y) {
+    const hn_tensor *h = y->in[0];
+    return with_weight(hn_side_fwd(y->in[1], prec_of(y)), hn_cap_rows(h), hn_cols(h), y->attr.i[1],
+                       prec_of(y));
+}
+static void absent_slice(void *ctx, int64_t lo, int64_t hi) {
+    const hn_tensor *y = ctx;
+    int64_t V = hn_cols(y);
+    for (int64_t r = lo; r < hi; r++)
+        for (int64_t v = y->attr.i[1]; v < V; v++) HN_OUT(y, 0)[r * V + v] = -INFINITY;
+}
+int hn_cpu_logits(const hn_tensor *y, hn_err *e) {
+    (void)e;
+    const hn_tensor *h = y->in[0], *w = y->in[1];
+    const hn_pack *p = hn_side_fwd(w, prec_of(y));
+    int64_t R = hn_rows(h), C = hn_cols(h), V = hn_cols(y), vocab = y->attr.i[1];
+    if (p) {
+        hn_part all = { 0, C, 0, vocab };
+        hn_gemm_part(y->data, V, h->data, C, 1, R, p, all, NULL, false, y->work);
+    } else hn_gemm(y->data, V, h->data, C, 1, w->data, 1, C, R, C, vocab, prec_of(y), false, y->work);
+    if (vocab < V) hn_parallel(R, hn_most(1, 8192 / (V - vocab)), absent_slice, (void *)(uintptr_t)y);
+    return HN_OK;
+}
