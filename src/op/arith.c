@@ -104,9 +104,9 @@ static void sigmoid_vjp(hn_tape *t, hn_tensor *y, hn_tensor *const g[], hn_tenso
 
 /* clang-format off */
 static const hn_case one[] = { { .name = "odd", .in = { HN_S2(3, 5) }, .attr = { { -0.3, 0.4 } } },
-                               { .name = "vector", .in = { HN_S1(7) }, .attr = { { -0.6, 0.1 } } }, { 0 } };
+                               { .name = "vector", .in = { HN_A1(7) }, .attr = { { -0.6, 0.1 } } }, { 0 } };
 static const hn_case two[] = { { .name = "odd", .in = { HN_S2(3, 5), HN_S2(3, 5) } },
-                               { .name = "vector", .in = { HN_S1(7), HN_S1(7) } }, { 0 } };
+                               { .name = "vector", .in = { HN_A1(7), HN_A1(7) } }, { 0 } };
 static const hn_case three[] = { { .name = "odd", .in = { HN_S2(3, 5), HN_S2(3, 5), HN_S2(3, 5) } }, { 0 } };
 static const hn_case clips_b[] = {
     { .name = "odd", .in = { HN_S2(3, 5), HN_S2(3, 5) }, .attr = { { -0.3, 0.4 } } }, { 0 } };

@@ -164,15 +164,20 @@ static void fill_b(hn_tensor *const in[], uint64_t seed) { random_spans(in[0], i
 /* clang-format off */
 #define HEADS(h, g) { { 0 }, { h, g } }
 static const hn_case cases[] = {
-    { .name = "tree", .in = { HN_S2(11, 24), HN_S2(4, 3) }, .bound = { 0, 1 }, .attr = HEADS(4, 2), .fill = fill },
-    { .name = "chain", .in = { HN_S2(5, 9), HN_S2(1, 3) }, .bound = { 0, 1 }, .attr = HEADS(1, 1), .fill = fill },
-    { .name = "blocks", .in = { HN_S2(150, 20), HN_S2(5, 3) }, .bound = { 0, 1 }, .attr = HEADS(3, 1), .fill = fill },
-    { .name = "wide", .in = { HN_S2(9, 201), HN_S2(3, 3) }, .bound = { 0, 1 }, .attr = HEADS(1, 1), .fill = fill },
-    { .name = "single", .in = { HN_S2(1, 3), HN_S2(1, 3) }, .bound = { 0, 1 }, .attr = HEADS(1, 1), .fill = fill }, { 0 } };
+    { .name = "tree", .in = { HN_T2(11, 24), HN_SPAN(4) },
+      .bound = { 0, 1 }, .attr = HEADS(4, 2), .fill = fill },
+    { .name = "chain", .in = { HN_T2(5, 9), HN_SPAN(1) },
+      .bound = { 0, 1 }, .attr = HEADS(1, 1), .fill = fill },
+    { .name = "blocks", .in = { HN_T2(150, 20), HN_SPAN(5) },
+      .bound = { 0, 1 }, .attr = HEADS(3, 1), .fill = fill },
+    { .name = "wide", .in = { HN_T2(9, 201), HN_SPAN(3) },
+      .bound = { 0, 1 }, .attr = HEADS(1, 1), .fill = fill },
+    { .name = "single", .in = { HN_T2(1, 3), HN_SPAN(1) },
+      .bound = { 0, 1 }, .attr = HEADS(1, 1), .fill = fill }, { 0 } };
 static const hn_case cases_b[] = {
-    { .name = "tree", .in = { HN_S2(11, 24), HN_S2(11, 12), HN_S2(11, 4), HN_S2(11, 12), HN_S2(4, 3) },
+    { .name = "tree", .in = { HN_T2(11, 24), HN_T2(11, 12), HN_T2(11, 4), HN_T2(11, 12), HN_SPAN(4) },
       .bound = { 0, 0, 0, 0, 1 }, .attr = HEADS(4, 2), .fill = fill_b },
-    { .name = "blocks", .in = { HN_S2(150, 20), HN_S2(150, 12), HN_S2(150, 3), HN_S2(150, 12), HN_S2(5, 3) },
+    { .name = "blocks", .in = { HN_T2(150, 20), HN_T2(150, 12), HN_T2(150, 3), HN_T2(150, 12), HN_SPAN(5) },
       .bound = { 0, 0, 0, 0, 1 }, .attr = HEADS(3, 1), .fill = fill_b }, { 0 } };
 /* clang-format on */
 

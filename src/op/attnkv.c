@@ -80,34 +80,42 @@ static double flops(const hn_tensor *y) {
     return 4 * keys * (double)hn_cols(y);
 }
 
-/* A cache of n_slot sequences whose past is random, and rows that continue them: the first slot by a run
- * of several positions (a prompt), the others by one.  Slot 1 shares the beginning of slot 0. */
-static void fill_cache(hn_tensor *const in[], uint64_t seed, int H, int G, int layers, int past) {
-    int N = (int)hn_rows(in[0]), D = (int)hn_cols(in[0]) / (H + 2 * G), slots = N > 2 ? 3 : 1;
-    int run = N - (slots - 1), *row = in[1]->data;
+/* A cache whose pages hold random numbers, and rows that continue its sequences: half of them the first
+ * slot, as a prompt of several positions, each other one a slot of its own that shares the past of the first
+ * whole, or half of it, or nothing.  The host input's shape says {H, G, layers, past}. */
+static void fill(hn_tensor *const in[], uint64_t seed) {
+    const int64_t *size = in[2]->shape.d;
+    int N = (int)in[0]->shape.d[0], n = (int)hn_rows(in[0]), H = (int)size[0], G = (int)size[1];
+    int D = (int)hn_cols(in[0]) / (H + 2 * G), past = (int)size[3], len = past + N + 1;
+    int n_page = N * (len / HN_BLOCK + 1) + 2, run = n - n / 2;
+    int32_t *row = in[1]->data;
     hn_kv *kv;
-    hn_assert(!hn_kv_new(&kv, layers, G, D, slots, past + N + HN_BLOCK, 16, NULL));
-    for (size_t i = 0; i < kv->page_stride * 16; i++) kv->data[i] = (hn_real)(2 * hn_rand01(seed, 72, i) - 1);
-    for (int p = 0; p < past; p++) hn_assert(!hn_kv_room(kv, 0, p, NULL));
-    if (slots > 1) hn_kv_share(kv, 0, 1, past);
-    for (int s = 0, n = 0; s < slots; s++)
-        for (int k = 0; k < (s ? 1 : run); k++, n++) {
-            row[2 * n] = s;
-            row[2 * n + 1] = s == 2 ? 0 : past + k;
-            hn_assert(!hn_kv_room(kv, s, row[2 * n + 1], NULL));
-        }
+    int rc = hn_kv_new(&kv, (int)size[2], G, D, N, len, n_page, NULL);
+    hn_assert(!rc);
+    for (size_t i = 0; i < kv->page_stride * (size_t)n_page; i++)
+        kv->data[i] = (hn_real)(2 * hn_rand01(seed, 72, i) - 1);
+    for (int p = 0; p < past && !rc; p++) rc = hn_kv_room(kv, 0, p, NULL);
+    for (int s = 1; s <= n / 2; s++) hn_kv_share(kv, 0, s, s % 3 == 0 ? 0 : past / (s % 3));
+    for (int r = 0; r < n && !rc; r++) {
+        int slot = r < run ? 0 : r - run + 1;
+        row[2 * r] = slot;
+        row[2 * r + 1] = !slot ? past + r : slot % 3 == 0 ? 0 : past / (slot % 3);
+        rc = hn_kv_room(kv, slot, row[2 * r + 1], NULL);
+    }
+    hn_assert(!rc);
     in[2]->data = kv;
 }
-static void fill_one(hn_tensor *const in[], uint64_t seed) { fill_cache(in, seed, 1, 1, 1, 0); }
-static void fill_group(hn_tensor *const in[], uint64_t seed) { fill_cache(in, seed, 4, 2, 2, 70); }
 static void drop(hn_tensor *const in[]) { hn_kv_free(in[2]->data); }
 
 /* clang-format off */
+#define FIXTURE(H, G, layers, past) { 4, HN_FIXED, { H, G, layers, past } }
 static const hn_case cases[] = {
-    { .name = "start", .in = { HN_S2(2, 15), HN_S2(2, 2), HN_S1(1) }, .bound = { 0, 1, HN_CASE_HOST },
-      .attr = { { 0 }, { 1, 0 } }, .fill = fill_one, .drop = drop },
-    { .name = "mixed", .in = { HN_S2(7, 40), HN_S2(7, 2), HN_S1(1) }, .bound = { 0, 1, HN_CASE_HOST },
-      .attr = { { 0 }, { 4, 1 } }, .fill = fill_group, .drop = drop }, { 0 } };
+    { .name = "start", .in = { HN_T2(2, 15), HN_T2(2, 2), FIXTURE(1, 1, 1, 0) },
+      .bound = { 0, 1, HN_CASE_HOST }, .attr = { { 0 }, { 1, 0 } }, .fill = fill, .drop = drop },
+    { .name = "mixed", .in = { HN_T2(9, 40), HN_T2(9, 2), FIXTURE(4, 2, 2, 70) },
+      .bound = { 0, 1, HN_CASE_HOST }, .attr = { { 0 }, { 4, 1 } }, .fill = fill, .drop = drop },
+    { .name = "wide", .in = { HN_T2(3, 201), HN_T2(3, 2), FIXTURE(1, 1, 1, 128) },
+      .bound = { 0, 1, HN_CASE_HOST }, .attr = { { 0 }, { 1, 0 } }, .fill = fill, .drop = drop }, { 0 } };
 /* clang-format on */
 const hn_op hn_op_attnkv = {
     .name = "attnkv", .n_in = 3, .shape = shape, .ref = ref, .flops = flops, .whole = true, .cases = cases

@@ -35,10 +35,10 @@ static void embed_vjp(hn_tape *t, hn_tensor *y, hn_tensor *const g[], hn_tensor 
 
 /* clang-format off */
 static const hn_case picks[] = {
-    { .name = "repeat", .in = { HN_S2(4, 3), HN_S1(6) }, .bound = { 0, 4 } },
-    { .name = "one", .in = { HN_S2(1, 1), HN_S1(1) }, .bound = { 0, 1 } }, { 0 } };
+    { .name = "repeat", .in = { HN_S2(4, 3), HN_T1(6) }, .bound = { 0, 4 } },
+    { .name = "one", .in = { HN_S2(1, 1), HN_T1(1) }, .bound = { 0, 1 } }, { 0 } };
 static const hn_case adds[] = {
-    { .name = "repeat", .in = { HN_S2(6, 3), HN_S1(6), HN_S2(4, 3) }, .bound = { 0, 4 } }, { 0 } };
+    { .name = "repeat", .in = { HN_T2(6, 3), HN_T1(6), HN_S2(4, 3) }, .bound = { 0, 4 } }, { 0 } };
 /* clang-format on */
 
 const hn_op hn_op_embed = {

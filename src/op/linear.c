@@ -83,18 +83,18 @@ static double linear_w_flops(const hn_tensor *y) {
 
 /* clang-format off */
 static const hn_case forward[] = {
-    { .name = "odd", .in = { HN_S2(3, 5), HN_S2(7, 5), HN_S1(7) } },
-    { .name = "nobias", .in = { HN_S2(2, 9), HN_S2(4, 9) } },
-    { .name = "one", .in = { HN_S2(1, 1), HN_S2(1, 1), HN_S1(1) } },
-    { .name = "bf16", .in = { HN_S2(5, 33), HN_S2(17, 33), HN_S1(17) }, .attr = { { 0 }, { HN_PREC_BF16 } } },
-    { .name = "wide", .in = { HN_S2(19, 70), HN_S2(49, 70) } }, { 0 } };
+    { .name = "odd", .in = { HN_T2(3, 5), HN_S2(7, 5), HN_S1(7) } },
+    { .name = "nobias", .in = { HN_T2(2, 9), HN_S2(4, 9) } },
+    { .name = "one", .in = { HN_T2(1, 1), HN_S2(1, 1), HN_S1(1) } },
+    { .name = "bf16", .in = { HN_T2(5, 33), HN_S2(17, 33), HN_S1(17) }, .attr = { { 0 }, { HN_PREC_BF16 } } },
+    { .name = "wide", .in = { HN_T2(19, 70), HN_S2(49, 70) } }, { 0 } };
 static const hn_case back_x[] = {
-    { .name = "odd", .in = { HN_S2(3, 7), HN_S2(7, 5) } },
-    { .name = "bf16", .in = { HN_S2(5, 17), HN_S2(17, 33) }, .attr = { { 0 }, { HN_PREC_BF16 } } }, { 0 } };
+    { .name = "odd", .in = { HN_T2(3, 7), HN_S2(7, 5) } },
+    { .name = "bf16", .in = { HN_T2(5, 17), HN_S2(17, 33) }, .attr = { { 0 }, { HN_PREC_BF16 } } }, { 0 } };
 static const hn_case back_w[] = {
-    { .name = "odd", .in = { HN_S2(3, 7), HN_S2(3, 5) } },
-    { .name = "bf16", .in = { HN_S2(19, 17), HN_S2(19, 33) }, .attr = { { 0 }, { HN_PREC_BF16 } } }, { 0 } };
-static const hn_case back_b[] = { { .name = "odd", .in = { HN_S2(3, 7) } }, { 0 } };
+    { .name = "odd", .in = { HN_T2(3, 7), HN_T2(3, 5) } },
+    { .name = "bf16", .in = { HN_T2(19, 17), HN_T2(19, 33) }, .attr = { { 0 }, { HN_PREC_BF16 } } }, { 0 } };
+static const hn_case back_b[] = { { .name = "odd", .in = { HN_T2(3, 7) } }, { 0 } };
 /* clang-format on */
 
 const hn_op hn_op_linear = { .name = "linear",

@@ -123,22 +123,26 @@ static double backward_flops(const hn_tensor *y) { return 3 * forward_flops(y); 
 /* clang-format off */
 #define ATTR(temperature, vocab, prec) { { temperature }, { prec, vocab } }
 static const hn_case cases[] = {
-    { .name = "odd", .in = { HN_S2(4, 5), HN_S2(7, 5), HN_S1(4) }, .bound = { 0, 0, 7 }, .attr = ATTR(1, 7, 0) },
-    { .name = "padded", .in = { HN_S2(3, 4), HN_S2(16, 4), HN_S1(3) }, .bound = { 0, 0, 11 }, .attr = ATTR(0.7, 11, 0) },
-    { .name = "chunks", .in = { HN_S2(2, 3), HN_S2(1030, 3), HN_S1(2) }, .bound = { 0, 0, 1027 }, .attr = ATTR(1.3, 1027, 0) },
-    { .name = "bf16", .in = { HN_S2(5, 33), HN_S2(70, 33), HN_S1(5) }, .bound = { 0, 0, 70 }, .attr = ATTR(1, 70, HN_PREC_BF16) },
+    { .name = "odd", .in = { HN_A2(4, 5), HN_S2(7, 5), HN_A1(4) },
+      .bound = { 0, 0, 7 }, .attr = ATTR(1, 7, 0) },
+    { .name = "padded", .in = { HN_A2(3, 4), HN_S2(16, 4), HN_A1(3) },
+      .bound = { 0, 0, 11 }, .attr = ATTR(0.7, 11, 0) },
+    { .name = "chunks", .in = { HN_A2(2, 3), HN_S2(1030, 3), HN_A1(2) },
+      .bound = { 0, 0, 1027 }, .attr = ATTR(1.3, 1027, 0) },
+    { .name = "bf16", .in = { HN_A2(5, 33), HN_S2(70, 33), HN_A1(5) },
+      .bound = { 0, 0, 70 }, .attr = ATTR(1, 70, HN_PREC_BF16) },
     { 0 } };
 static const hn_case cases_b[] = {
-    { .name = "odd", .in = { HN_S2(4, 5), HN_S2(7, 5), HN_S1(4), HN_S1(4), HN_S2(4, 4), HN_S1(4) },
+    { .name = "odd", .in = { HN_A2(4, 5), HN_S2(7, 5), HN_A1(4), HN_A1(4), HN_A2(4, 4), HN_A1(4) },
       .bound = { 0, 0, 7 }, .attr = ATTR(1, 7, 0) },
-    { .name = "padded", .in = { HN_S2(3, 4), HN_S2(16, 4), HN_S1(3), HN_S1(3), HN_S2(3, 4), HN_S1(3) },
+    { .name = "padded", .in = { HN_A2(3, 4), HN_S2(16, 4), HN_A1(3), HN_A1(3), HN_A2(3, 4), HN_A1(3) },
       .bound = { 0, 0, 11 }, .attr = ATTR(0.7, 11, 0) },
-    { .name = "chunks", .in = { HN_S2(2, 3), HN_S2(1030, 3), HN_S1(2), HN_S1(2), HN_S2(2, 4), HN_S1(2) },
+    { .name = "chunks", .in = { HN_A2(2, 3), HN_S2(1030, 3), HN_A1(2), HN_A1(2), HN_A2(2, 4), HN_A1(2) },
       .bound = { 0, 0, 1027 }, .attr = ATTR(1.3, 1027, 0) }, { 0 } };
 static const hn_case rows[] = {
-    { .name = "odd", .in = { HN_S2(4, 5), HN_S2(7, 5) }, .attr = ATTR(0, 7, 0) },
-    { .name = "padded", .in = { HN_S2(3, 9), HN_S2(600, 9) }, .attr = ATTR(0, 590, 0) },
-    { .name = "bf16", .in = { HN_S2(3, 33), HN_S2(40, 33) }, .attr = ATTR(0, 40, HN_PREC_BF16) }, { 0 } };
+    { .name = "odd", .in = { HN_A2(4, 5), HN_S2(7, 5) }, .attr = ATTR(0, 7, 0) },
+    { .name = "padded", .in = { HN_A2(3, 9), HN_S2(600, 9) }, .attr = ATTR(0, 590, 0) },
+    { .name = "bf16", .in = { HN_A2(3, 33), HN_S2(40, 33) }, .attr = ATTR(0, 40, HN_PREC_BF16) }, { 0 } };
 /* clang-format on */
 
 const hn_op hn_op_logp = { .name = "logp",

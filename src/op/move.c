@@ -49,14 +49,25 @@ static void scatter_vjp(hn_tape *t, hn_tensor *y, hn_tensor *const g[], hn_tenso
     gin[0] = hn_gather(t, g[0], y->in[1]);
 }
 
+/* Indices that are there at any live count. */
+static void fill(hn_tensor *const in[], uint64_t seed) {
+    int32_t *id = in[1]->data;
+    const hn_tensor *rows = in[2] ? in[2] : in[0];
+    for (int64_t r = 0; r < hn_rows(in[1]); r++)
+        id[r] = (int32_t)(hn_rand(seed, 74, (uint64_t)r) % (uint64_t)hn_rows(rows));
+}
+
 /* clang-format off */
 static const hn_case gathers[] = {
-    { .name = "repeat", .in = { HN_S2(4, 3), HN_S1(6) }, .bound = { 0, 4 } },
-    { .name = "vector", .in = { HN_S1(5), HN_S1(7) }, .bound = { 0, 5 } }, { 0 } };
+    { .name = "repeat", .in = { HN_T2(4, 3), HN_A1(6) }, .bound = { 0, 4 }, .fill = fill },
+    { .name = "vector", .in = { HN_T1(5), HN_A1(7) }, .bound = { 0, 5 }, .fill = fill },
+    { .name = "wide", .in = { HN_S2(9, 50), HN_A1(4) }, .bound = { 0, 9 } }, { 0 } };
 static const hn_case scatters[] = {
-    { .name = "repeat", .in = { HN_S2(6, 3), HN_S1(6), HN_S2(4, 3) }, .bound = { 0, 4 } },
-    { .name = "vector", .in = { HN_S1(7), HN_S1(7), HN_S1(5) }, .bound = { 0, 5 } }, { 0 } };
-static const hn_case accums[] = { { .name = "odd", .in = { HN_S2(3, 5) } }, { 0 } };
+    { .name = "repeat", .in = { HN_A2(6, 3), HN_A1(6), HN_T2(4, 3) }, .bound = { 0, 4 }, .fill = fill },
+    { .name = "vector", .in = { HN_A1(7), HN_A1(7), HN_T1(5) }, .bound = { 0, 5 }, .fill = fill },
+    { .name = "wide", .in = { HN_A2(4, 50), HN_A1(4), HN_S2(9, 50) }, .bound = { 0, 9 } }, { 0 } };
+static const hn_case accums[] = { { .name = "odd", .in = { HN_S2(3, 5) } },
+                                  { .name = "live", .in = { HN_T2(4, 3) } }, { 0 } };
 /* clang-format on */
 
 const hn_op hn_op_gather = {

@@ -118,18 +118,20 @@ static void headnorm_vjp(hn_tape *t, hn_tensor *y, hn_tensor *const g[], hn_tens
 
 /* clang-format off */
 static const hn_case rows[] = {
-    { .name = "odd", .in = { HN_S2(3, 5), HN_S1(5) }, .attr = { { 1e-6 } } },
-    { .name = "wide", .in = { HN_S2(2, 37), HN_S1(37) }, .attr = { { 1e-5 } } },
-    { .name = "one", .in = { HN_S2(1, 1), HN_S1(1) }, .attr = { { 1e-2 } } }, { 0 } };
+    { .name = "odd", .in = { HN_T2(3, 5), HN_S1(5) }, .attr = { { 1e-6 } } },
+    { .name = "wide", .in = { HN_T2(2, 37), HN_S1(37) }, .attr = { { 1e-5 } } },
+    { .name = "one", .in = { HN_T2(1, 1), HN_S1(1) }, .attr = { { 1e-2 } } }, { 0 } };
 static const hn_case rows_b[] = {
-    { .name = "odd", .in = { HN_S2(3, 5), HN_S1(5), HN_S2(3, 5) }, .attr = { { 1e-6 } } },
-    { .name = "wide", .in = { HN_S2(9, 37), HN_S1(37), HN_S2(9, 37) }, .attr = { { 1e-5 } } }, { 0 } };
+    { .name = "odd", .in = { HN_T2(3, 5), HN_S1(5), HN_T2(3, 5) }, .attr = { { 1e-6 } } },
+    { .name = "wide", .in = { HN_T2(9, 37), HN_S1(37), HN_T2(9, 37) }, .attr = { { 1e-5 } } }, { 0 } };
 static const hn_case heads[] = {
-    { .name = "grouped", .in = { HN_S2(3, 24), HN_S1(3), HN_S1(3) }, .attr = { { 1e-6 }, { 4, 2 } } },
-    { .name = "one", .in = { HN_S2(2, 15), HN_S1(5), HN_S1(5) }, .attr = { { 1e-6 }, { 1, 1 } } }, { 0 } };
+    { .name = "grouped", .in = { HN_T2(3, 24), HN_S1(3), HN_S1(3) }, .attr = { { 1e-6 }, { 4, 2 } } },
+    { .name = "one", .in = { HN_T2(2, 15), HN_S1(5), HN_S1(5) }, .attr = { { 1e-6 }, { 1, 1 } } }, { 0 } };
 static const hn_case heads_b[] = {
-    { .name = "grouped", .in = { HN_S2(3, 24), HN_S1(3), HN_S1(3), HN_S2(3, 24) }, .attr = { { 1e-6 }, { 4, 2 } } },
-    { .name = "one", .in = { HN_S2(2, 15), HN_S1(5), HN_S1(5), HN_S2(2, 15) }, .attr = { { 1e-6 }, { 1, 1 } } }, { 0 } };
+    { .name = "grouped", .in = { HN_T2(3, 24), HN_S1(3), HN_S1(3), HN_T2(3, 24) },
+      .attr = { { 1e-6 }, { 4, 2 } } },
+    { .name = "one", .in = { HN_T2(2, 15), HN_S1(5), HN_S1(5), HN_T2(2, 15) },
+      .attr = { { 1e-6 }, { 1, 1 } } }, { 0 } };
 /* clang-format on */
 
 const hn_op hn_op_rmsnorm = {

@@ -14,6 +14,27 @@
     {                                                                                                        \
         2, HN_FIXED, { a, b }                                                                                \
     }
+/* The same for cases, with rows that are live: tokens, acts, spans {begin, len, parent}. */
+#define HN_T1(a)                                                                                             \
+    {                                                                                                        \
+        1, HN_TOKENS, { a }                                                                                  \
+    }
+#define HN_T2(a, b)                                                                                          \
+    {                                                                                                        \
+        2, HN_TOKENS, { a, b }                                                                               \
+    }
+#define HN_A1(a)                                                                                             \
+    {                                                                                                        \
+        1, HN_ACTS, { a }                                                                                    \
+    }
+#define HN_A2(a, b)                                                                                          \
+    {                                                                                                        \
+        2, HN_ACTS, { a, b }                                                                                 \
+    }
+#define HN_SPAN(n)                                                                                           \
+    {                                                                                                        \
+        2, HN_SPANS, { n, 3 }                                                                                \
+    }
 #define HN_IN(y, k)             ((const hn_real *)(y)->in[k]->data)
 #define HN_INI(y, k)            ((const int32_t *)(y)->in[k]->data)
 #define HN_OUT(y, k)            ((hn_real *)(y)->out[k]->data)

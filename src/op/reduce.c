@@ -46,11 +46,19 @@ static void segsum_vjp(hn_tape *t, hn_tensor *y, hn_tensor *const g[], hn_tensor
     gin[0] = hn_gather(t, g[0], y->in[1]);
 }
 
+/* Segments that are there at any live count. */
+static void fill(hn_tensor *const in[], uint64_t seed) {
+    int32_t *seg = in[1]->data;
+    for (int64_t r = 0; r < hn_rows(in[1]); r++)
+        seg[r] = (int32_t)(hn_rand(seed, 73, (uint64_t)r) % (uint64_t)hn_rows(in[2]));
+}
+
 /* clang-format off */
-static const hn_case sums[] = { { .name = "odd", .in = { HN_S2(3, 5) } }, { .name = "one", .in = { HN_S1(1) } }, { 0 } };
-static const hn_case spreads[] = { { .name = "odd", .in = { HN_S1(1), HN_S2(3, 5) } }, { 0 } };
+static const hn_case sums[] = { { .name = "odd", .in = { HN_S2(3, 5) } },
+                                { .name = "one", .in = { HN_S1(1) } }, { .name = "live", .in = { HN_A1(9) } }, { 0 } };
+static const hn_case spreads[] = { { .name = "odd", .in = { HN_S1(1), HN_T2(3, 5) } }, { 0 } };
 static const hn_case segsums[] = {
-    { .name = "repeat", .in = { HN_S1(9), HN_S1(9), HN_S2(4, 2) }, .bound = { 0, 4 } },
+    { .name = "repeat", .in = { HN_A1(9), HN_A1(9), HN_T2(4, 2) }, .bound = { 0, 4 }, .fill = fill },
     { .name = "empty", .in = { HN_S1(3), HN_S1(3), HN_S1(8) }, .bound = { 0, 8 } }, { 0 } };
 /* clang-format on */
 

@@ -48,9 +48,12 @@ static void rope_b_vjp(hn_tape *t, hn_tensor *y, hn_tensor *const g[], hn_tensor
 
 /* clang-format off */
 static const hn_case cases[] = {
-    { .name = "grouped", .in = { HN_S2(3, 32), HN_S1(3), HN_S1(2) }, .bound = { 0, 50 }, .attr = { { 0 }, { 4, 2 } } },
-    { .name = "one", .in = { HN_S2(2, 6), HN_S1(2), HN_S1(1) }, .bound = { 0, 7 }, .attr = { { 0 }, { 1, 1 } } },
-    { .name = "wide", .in = { HN_S2(5, 150), HN_S1(5), HN_S1(15) }, .bound = { 0, 900 }, .attr = { { 0 }, { 3, 1 } } },
+    { .name = "grouped", .in = { HN_T2(3, 32), HN_T1(3), HN_S1(2) },
+      .bound = { 0, 50 }, .attr = { { 0 }, { 4, 2 } } },
+    { .name = "one", .in = { HN_T2(2, 6), HN_T1(2), HN_S1(1) },
+      .bound = { 0, 7 }, .attr = { { 0 }, { 1, 1 } } },
+    { .name = "wide", .in = { HN_T2(5, 150), HN_T1(5), HN_S1(15) },
+      .bound = { 0, 900 }, .attr = { { 0 }, { 3, 1 } } },
     { 0 } };
 /* clang-format on */
 

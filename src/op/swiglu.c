@@ -40,9 +40,10 @@ static void vjp(hn_tape *t, hn_tensor *y, hn_tensor *const g[], hn_tensor *gin[]
 }
 
 /* clang-format off */
-static const hn_case cases[] = { { .name = "odd", .in = { HN_S2(3, 10) } }, { .name = "wide", .in = { HN_S2(2, 74) } }, { 0 } };
-static const hn_case cases_b[] = { { .name = "odd", .in = { HN_S2(3, 10), HN_S2(3, 5) } },
-                                   { .name = "wide", .in = { HN_S2(2, 74), HN_S2(2, 37) } }, { 0 } };
+static const hn_case cases[] = { { .name = "odd", .in = { HN_T2(3, 10) } },
+                                 { .name = "wide", .in = { HN_T2(2, 74) } }, { 0 } };
+static const hn_case cases_b[] = { { .name = "odd", .in = { HN_T2(3, 10), HN_T2(3, 5) } },
+                                   { .name = "wide", .in = { HN_T2(2, 74), HN_T2(2, 37) } }, { 0 } };
 /* clang-format on */
 const hn_op hn_op_swiglu = {
     .name = "swiglu", .n_in = 1, .shape = shape, .ref = ref, .vjp = vjp, .cases = cases

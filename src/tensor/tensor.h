@@ -67,7 +67,7 @@ size_t hn_bytes(const hn_tensor *t);     /* at capacity */
  * correct on every shape.  Backends may override it; tests may not doubt it except through finite
  * differences. */
 enum { HN_CASE_HOST = -1 };
-typedef struct hn_case { /* shapes tests and benchmarks use; live kinds of inputs are all HN_FIXED */
+typedef struct hn_case { /* shapes tests and benchmarks use; live ones are also tried at fewer rows */
     const char *name;
     hn_shape in[HN_MAXIN];
     int bound[HN_MAXIN]; /* > 0: integer input in [0,bound); HN_CASE_HOST: host object made by fill */
