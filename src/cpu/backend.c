@@ -4,6 +4,7 @@
 #include "cpu/backend.h"
 
 #include "cpu/kernels.h"
+#include "cpu/logp.h"
 #include "cpu/pack.h"
 #include "op/ops.h"
 
@@ -46,4 +47,5 @@ const hn_backend hn_backend_cpu = { .name = "cpu",
                                     .kernel = kernel,
                                     .scratch = scratch,
                                     .side = hn_weight_pack_set,
-                                    .side_free = hn_weight_pack_free };
+                                    .side_free = hn_weight_pack_free,
+                                    .row_logp = hn_cpu_row_logp };

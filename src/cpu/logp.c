@@ -16,6 +16,14 @@ void hn_logp_row_init(hn_logp_row *r, double temperature) {
     *r = (hn_logp_row){ .inv = (float)(1 / temperature), .m = -INFINITY, .m1 = -INFINITY, .top = -INFINITY };
 }
 
+void hn_cpu_row_logp(const float *logit, int64_t vocab, int32_t id, double temperature, hn_row *row) {
+    hn_logp_row r;
+    hn_logp_row_init(&r, temperature);
+    for (int64_t v = 0; v < vocab; v += HN_VCHUNK)
+        HN_TIER_PICK(hn_logp_chunk)(&r, logit + v, v, hn_least(HN_VCHUNK, vocab - v));
+    *row = HN_TIER_PICK(hn_logp_end)(&r, logit[id]);
+}
+
 /* ---- one chunk of logits, for all acts ---- */
 typedef struct head {
     const hn_tensor *y;
@@ -80,7 +88,7 @@ static void end_slice(void *ctx, int64_t lo, int64_t hi) {
     const head *c = ctx;
     for (int64_t a = lo; a < hi; a++) {
         float *logp = HN_OUT(c->y, 0) + a, *stat = HN_OUT(c->y, 1) + 4 * a;
-        hn_logp_result r = HN_TIER_PICK(hn_logp_end)(c->state + a, *logp);
+        hn_row r = HN_TIER_PICK(hn_logp_end)(c->state + a, *logp);
         *logp = r.logp;
         stat[0] = r.logp1;
         stat[1] = r.entropy;

@@ -8,6 +8,7 @@
 #define HN_CPU_LOGP_H
 
 #include "cpu/cpu.h"
+#include "tensor/tensor.h"
 
 typedef struct hn_logp_row {
     float inv;     /* 1 / temperature */
@@ -21,13 +22,13 @@ void hn_logp_row_init(hn_logp_row *r, double temperature);
 /* Adds logits of ids [v0, v0 + n), n <= HN_VCHUNK, v0 a multiple of HN_VCHUNK, in order of v0. */
 HN_TIERED_DECLARE(void, hn_logp_chunk, (hn_logp_row * r, const float *z, int64_t v0, int64_t n));
 
-typedef struct hn_logp_result {
-    float logp, logp1, entropy,
-        lse; /* of the token with logit z: at temperature, at 1; the last two at temperature */
-} hn_logp_result;
-HN_TIERED_DECLARE(hn_logp_result, hn_logp_end, (const hn_logp_row *r, float z));
+/* For the token whose logit is z, after all chunks. */
+HN_TIERED_DECLARE(hn_row, hn_logp_end, (const hn_logp_row *r, float z));
 
 /* In place: z[i] becomes the gradient of g * logp(target) in the logit, g (onehot - p) / T.
  * `target` counts inside the chunk (outside of [0, n): not here); lse as hn_logp_end gave it. */
 HN_TIERED_DECLARE(void, hn_logp_grad, (float *z, int64_t n, int64_t target, float inv, float lse, float g));
+
+/* hn_backend.row_logp: all of it over a whole row. */
+void hn_cpu_row_logp(const float *logit, int64_t vocab, int32_t id, double temperature, hn_row *row);
 #endif

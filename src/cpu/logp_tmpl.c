@@ -61,12 +61,12 @@ void HN_TIERED(hn_logp_chunk)(hn_logp_row *r, const float *z, int64_t v0, int64_
     r->m1 = m;
 }
 
-hn_logp_result HN_TIERED(hn_logp_end)(const hn_logp_row *r, float z) {
+hn_row HN_TIERED(hn_logp_end)(const hn_logp_row *r, float z) {
     float log_s = log_of(r->s), log_s1 = log_of(r->s1);
-    hn_logp_result y = { .logp = fma_of(z, r->inv, -r->m) - log_s,
-                         .logp1 = (z - r->m1) - log_s1,
-                         .entropy = log_s - r->t / r->s,
-                         .lse = r->m + log_s };
+    hn_row y = { .logp = fma_of(z, r->inv, -r->m) - log_s,
+                 .logp1 = (z - r->m1) - log_s1,
+                 .entropy = log_s - r->t / r->s,
+                 .lse = r->m + log_s };
     return y;
 }
 

@@ -229,7 +229,7 @@ static void draw(void *ctx, int64_t lo, int64_t hi) {
         int32_t id = hn_sample(z, d->g->m->vocab, &r->how, u, d->g->scratch + (size_t)s * d->g->scratch_one);
         double t = r->how.temperature > 0 ? r->how.temperature : 1;
         hn_row row;
-        hn_row_logp(z, d->g->m->vocab, id, t, &row);
+        hn_row_logp(d->g->m->params.backend, z, d->g->m->vocab, id, t, &row);
         r->out[r->n_out] = id;
         if (r->logp) r->logp[r->n_out] = row.logp;
         if (r->logp1) r->logp1[r->n_out] = row.logp1;

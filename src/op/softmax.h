@@ -55,4 +55,21 @@ static inline hn_lse hn_lse_row(const hn_real *logit, int64_t vocab, double inv_
         hn_lse_add(&a, logit + v, vocab - v < HN_VCHUNK ? vocab - v : HN_VCHUNK, inv_temp);
     return a;
 }
+
+/* What op logp of backend b says of token `id`, from the row of logits that op logits of b computed: the
+ * sampler's side of the agreement.  Ids >= vocab are not there. */
+static inline void hn_row_logp(const hn_backend *b, const hn_real *logit, int64_t vocab, int32_t id,
+                               double temperature, hn_row *row) {
+    hn_assert(id >= 0 && id < vocab && temperature > 0);
+    if (b->row_logp) {
+        b->row_logp(logit, vocab, id, temperature, row);
+        return;
+    }
+    double inv = 1 / temperature;
+    hn_lse at_t = hn_lse_row(logit, vocab, inv), at_1 = hn_lse_row(logit, vocab, 1);
+    row->logp = (hn_real)(logit[id] * inv - hn_lse_get(&at_t));
+    row->logp1 = (hn_real)(logit[id] - hn_lse_get(&at_1));
+    row->entropy = (hn_real)hn_lse_entropy(&at_t);
+    row->lse = (hn_real)hn_lse_get(&at_t);
+}
 #endif

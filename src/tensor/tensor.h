@@ -105,6 +105,9 @@ struct hn_op {
  * A backend overrides ops by kernels.  A NULL from kernel() means "use the reference": a new
  * operation works everywhere the day it is written.  (Device memory enters with the first device.) */
 typedef int hn_kernel_fn(const hn_tensor *y, hn_err *e);
+typedef struct hn_row {                /* what op logp says of one token, from a whole row of logits */
+    hn_real logp, logp1, entropy, lse; /* at temperature, at 1, and the last two at temperature */
+} hn_row;
 typedef struct hn_backend {
     const char *name;
     hn_kernel_fn *(*kernel)(const hn_tensor *y);
@@ -114,6 +117,9 @@ typedef struct hn_backend {
     int (*side)(void **side, const hn_real *w, int64_t rows, int64_t cols, hn_prec p, bool backward,
                 hn_err *e);
     void (*side_free)(void *side);
+    /* Token `id` in a row of logits: the bits that its op logp computes from the same logits (softmax.h).
+     * NULL: the reference. */
+    void (*row_logp)(const hn_real *logit, int64_t vocab, int32_t id, double temperature, hn_row *row);
 } hn_backend;
 extern const hn_backend hn_backend_ref; /* no overrides */
 
