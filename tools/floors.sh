@@ -8,7 +8,8 @@ cpu cuda
 nn
 model
 gen data algo play
-method train pie
+train
+method pie
 serve
 cli'
 find src -name '*.[ch]' -o -name '*.cu' -o -name '*.cc' | sort | xargs awk -v floors="$floors" '

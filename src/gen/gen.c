@@ -291,7 +291,7 @@ static void sweep(hn_gen *g) {
 
 int64_t hn_gen_step(hn_gen *g, hn_err *e) {
     if (!g->unfinished) return 0;
-    int rows, picks, rc = fill(g, &rows, &picks, e);
+    int rows = 0, picks = 0, rc = fill(g, &rows, &picks, e);
     if (rc) return rc;
     const hn_real **row = hn_alloc((size_t)g->slots * sizeof *row);
     if (!row) return hn_fail(e, HN_ENOMEM, "no memory for a decoding step");

@@ -1,0 +1,21 @@
+/* models.c - opens the model a command was given. */
+#include "cli/models.h"
+#include "base/pool.h"
+#include "cpu/cpu.h"
+
+hn_prec hn_cli_prec(const hn_cli *c) {
+    bool bf16 = c->common.dtype == 1 || (c->common.dtype == 2 && hn_cpu_tier() == HN_TIER_AMX);
+    return bf16 ? HN_PREC_BF16 : HN_PREC_F32;
+}
+
+int hn_cli_model(hn_cli *c, hn_model **m) {
+    int rc = hn_cli_need(c, "model", c->common.model);
+    if (!rc) rc = hn_model_open(m, c->common.model, hn_cli_prec(c), &c->err);
+    if (rc) return rc;
+    const hn_hfconfig *k = &(*m)->net.cfg;
+    hn_cli_note(c, "%s: %s, %.2f M parameters, %d layers, vocabulary %lld; %s products on %s, %d threads",
+                c->common.model, hn_arch_name(k->arch), 1e-6 * (double)(*m)->net.params.count, k->n_layer,
+                (long long)(*m)->net.vocab, hn_cli_prec(c) == HN_PREC_BF16 ? "bf16" : "f32",
+                hn_cpu_tier_name(), hn_pool_threads());
+    return HN_OK;
+}

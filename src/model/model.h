@@ -1,0 +1,39 @@
+/* model.h - a model directory in memory: the network, its tokenizer, its chat template, its stop ids. */
+#ifndef HN_MODEL_H
+#define HN_MODEL_H
+
+#include "format/hfdir.h"
+#include "model/transformer.h"
+#include "text/template.h"
+#include "text/tokenizer.h"
+
+typedef struct hn_model {
+    hn_transformer net;
+    hn_tok *tok;   /* NULL only for a directory without a tokenizer */
+    hn_tmpl *tmpl; /* NULL: no chat template */
+    char *dir;     /* where it was read from: config and tokenizer files are carried over on save */
+    hn_gencfg gencfg;
+    int32_t stop[HN_EOS_MAX +
+                 2]; /* ids that end an answer: generation_config's, else config's, else the tokenizer's */
+    int n_stop;
+    hn_tmpl_opts template_opts;
+} hn_model;
+
+/* Reads a Hugging Face directory.  prec: how products read their inputs. */
+int hn_model_open(hn_model **m, const char *dir, hn_prec prec, hn_err *e);
+void hn_model_close(hn_model *m);
+/* Replaces the weights by those of another directory of the same shape (a checkpoint, a reference). */
+int hn_model_load(hn_model *m, const char *dir, hn_err *e);
+/* Writes an ordinary directory, in one step (hn_hfdir_save).  more: further files before it gets its name. */
+int hn_model_save(const hn_model *m, const char *dir, hn_st_dtype dtype, bool replace,
+                  int (*more)(void *ctx, const char *dir, hn_err *e), void *ctx, hn_err *e);
+/* A second network with a copy of the weights, for a frozen reference. */
+int hn_model_copy(hn_transformer *to, const hn_transformer *from, hn_err *e);
+
+/* Token ids of a prompt: `text` as it is (with the special tokens the tokenizer adds), or `messages` through
+ * the chat template with the generation prompt.  Appends to out. */
+int hn_model_prompt(const hn_model *m, const char *text, json_t *messages, hn_ids *out, hn_err *e);
+/* The rendering itself; assistant-written byte ranges in *spans (NULL: not wanted). */
+int hn_model_render(const hn_model *m, json_t *messages, json_t *tools, json_t *kwargs,
+                    bool add_generation_prompt, hn_buf *out, hn_spans *spans, hn_err *e);
+#endif
