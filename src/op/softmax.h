@@ -28,7 +28,7 @@ static inline void hn_lse_add(hn_lse *a, const hn_real *logit, int64_t n, double
     double m = a->m;
     for (int64_t i = 0; i < n; i++) {
         double z = logit[i] * inv_temp;
-        m = z <= m ? m : z; /* a NaN gets in and stays */
+        m = z <= m || isnan(m) ? m : z; /* a NaN gets in and stays */
     }
     if (m == -INFINITY) return;
     double shrink = a->s > 0 ? exp(a->m - m) : 0, s = a->s * shrink;
