@@ -9,8 +9,7 @@
 #include "cpu/gemm_kernels.h"
 
 enum {
-    A_BYTES = 1 << 19, /* of A in a block: half of a small second-level cache */
-    MAX_ROWS = 192,
+    A_BYTES = 1 << 19,    /* of A in a block: half of a small second-level cache */
     SLICE_BYTES = 1 << 16 /* of a side, packed by one slice */
 };
 
@@ -105,7 +104,7 @@ static void product_slice(void *ctx, int64_t lo, int64_t hi) {
 
 static void product_run(const hn_gemm_kernels *kn, const hn_gemm_job *j) {
     int64_t row_bytes = max64(1, j->K * (int64_t)kn->size);
-    int64_t rows = min64(MAX_ROWS, A_BYTES / row_bytes) / kn->rows * kn->rows;
+    int64_t rows = min64(kn->max_rows, A_BYTES / row_bytes) / kn->rows * kn->rows;
     product c = { *j, kn, max64(kn->rows, rows), ceil_div(j->N, kn->panel) };
     int64_t items = ceil_div(j->M, c.rows) * c.panels;
     /* a slice is worth starting at some microseconds: by arithmetic, or by the bytes of B it reads */

@@ -177,6 +177,7 @@ static void block(const hn_gemm_job *j, int64_t m0, int64_t m1, int64_t p0, int6
 
 const hn_gemm_kernels hn_gemm_kernels_amx = { .panel = 2 * T,
                                               .rows = 2 * T,
+                                              .max_rows = MAX_ROWS,
                                               .k_step = KS,
                                               .size = 2,
                                               .needs_a = true,
