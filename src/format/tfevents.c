@@ -47,7 +47,7 @@ static void begin(hn_buf *b, double wall_time) {
     uint64_t bits;
     memcpy(&bits, &wall_time, sizeof bits);
     hn_buf_clear(b);
-    little(b, 0, 12); /* room for length and its CRC */
+    hn_buf_add(b, (char[12]){ 0 }, 12); /* room for length and its CRC */
     varint(b, 1 << 3 | 1);
     little(b, bits, 8);
 }
