@@ -3,12 +3,14 @@
 
 #include <string.h>
 
-/* Bytes of the pages, or 0 when the sizes do not fit in memory arithmetic. */
-static size_t data_bytes(const hn_kv *c) {
-    size_t n;
-    if (__builtin_mul_overflow(c->page_stride, (size_t)c->n_page, &n) ||
-        __builtin_mul_overflow(n, sizeof(hn_real), &n))
-        return 0;
+/* Bytes of all pages; 0 when the sizes do not fit in memory arithmetic.  Sets page_stride. */
+static size_t measure(hn_kv *c) {
+    const int factor[] = { c->n_head, c->head_dim, c->n_layer, c->n_page, (int)sizeof(hn_real) };
+    size_t n = (size_t)2 * HN_BLOCK;
+    for (int i = 0; i < 5; i++) {
+        if (__builtin_mul_overflow(n, (size_t)factor[i], &n)) return 0;
+        if (i == 2) c->page_stride = n;
+    }
     return n;
 }
 
@@ -21,8 +23,7 @@ int hn_kv_new(hn_kv **out, int n_layer, int n_head, int head_dim, int n_slot, in
     *c = (hn_kv){ .n_layer = n_layer, .n_head = n_head, .head_dim = head_dim, .n_slot = n_slot };
     c->max_block = (max_len - 1) / HN_BLOCK + 1;
     c->n_page = n_page;
-    c->page_stride = (size_t)n_layer * (size_t)n_head * 2 * HN_BLOCK * (size_t)head_dim;
-    size_t bytes = data_bytes(c), table = (size_t)n_slot * (size_t)c->max_block;
+    size_t bytes = measure(c), table = (size_t)n_slot * (size_t)c->max_block;
     c->table = hn_alloc(table * sizeof *c->table);
     c->ref = hn_alloc((size_t)n_page * sizeof *c->ref);
     c->data = bytes ? hn_big_alloc(bytes) : NULL;
@@ -40,7 +41,7 @@ void hn_kv_free(hn_kv *c) {
     if (!c) return;
     hn_free(c->table);
     hn_free(c->ref);
-    hn_big_free(c->data, data_bytes(c));
+    hn_big_free(c->data, measure(c));
     hn_free(c);
 }
 
