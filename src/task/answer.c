@@ -1,4 +1,4 @@
-/* answer.c - finding the answer in a completion: numbers, markers. */
+/* answer.c - finding the answer in a completion: numbers, markers, boxes, choice letters. */
 #include "task/answer.h"
 
 #include <string.h>
@@ -186,8 +186,10 @@ bool hn_answer_last_number(hn_view text, hn_view *found, hn_ratio *out) {
         bool inside = is_digit(before) || is_alpha(before) || before == '_';
         bool joined = inside || before == ')' || before == ']'; /* a sign here is an operator */
         hn_view rest = { text.s + i, text.n - i };
-        bool plain = digit_at(text, i) || text.s[i] == '.';
-        size_t k = (plain ? inside : joined) ? 0 : hn_number_scan(rest, &r);
+        bool plain = digit_at(text, i) || text.s[i] == '.', whole;
+        size_t k = (plain ? inside : joined) ? 0
+                   : before == '/' ? scan_decimal(text, i, &r, &whole) /* 6 in 5/6/2020 is no 6/2020 */
+                                   : hn_number_scan(rest, &r);
         if (k) {
             *found = (hn_view){ rest.s, k };
             *out = r;
@@ -210,4 +212,101 @@ bool hn_answer_after(hn_view text, const char *marker, hn_view *found) {
     const char *end = left ? memchr(p, '\n', left) : NULL;
     *found = hn_view_trim((hn_view){ p, end ? (size_t)(end - p) : left });
     return true;
+}
+
+/* The byte after the } that closes the { at `open`; 0: it is never closed.  A backslash quotes a brace. */
+static size_t close_brace(hn_view v, size_t open) {
+    int64_t depth = 0;
+    for (size_t i = open; i < v.n; i++) {
+        if (v.s[i] == '\\') i++;
+        else if (v.s[i] == '{') depth++;
+        else if (v.s[i] == '}' && --depth == 0) return i + 1;
+    }
+    return 0;
+}
+
+bool hn_answer_boxed(hn_view text, hn_view *found) {
+    bool any = false;
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.s[i] != '\\') continue;
+        size_t k = has(text, i, "\\boxed"), at;
+        if (!k) k = has(text, i, "\\fbox");
+        if (!k) continue;
+        for (at = i + k; at < text.n && text.s[at] == ' '; at++) {}
+        if (at < text.n && text.s[at] == '{') {
+            size_t end = close_brace(text, at);
+            if (!end) continue;
+            *found = hn_view_trim((hn_view){ text.s + at + 1, end - at - 2 });
+            any = true;
+        } else if (at > i + k) { /* "\boxed 5": up to the end of the formula or line */
+            size_t end = at;
+            while (end < text.n && text.s[end] != '$' && text.s[end] != '\n') end++;
+            *found = hn_view_trim((hn_view){ text.s + at, end - at });
+            any = true;
+        }
+    }
+    return any;
+}
+
+bool hn_answer_number(hn_view text, const char *marker, hn_ratio *out) {
+    hn_view found;
+    if (hn_answer_after(text, marker, &found) && hn_number_parse(found, true, out)) return true;
+    if (hn_answer_boxed(text, &found) && hn_number_parse(found, true, out)) return true;
+    return hn_answer_last_number(text, &found, out);
+}
+
+/* ---- multiple choice ---- */
+/* The letter when v starts with one that stands alone, in parentheses or bold or not; `closed` asks for
+ * a mark after it, so that "A dog" is no choice. */
+static char letter_at(hn_view v, bool closed) {
+    size_t i = 0;
+    bool open = false;
+    for (size_t k = 1; k;) {
+        k = has(v, i, "\\text{");
+        if (!k) k = has(v, i, "**");
+        if (!k) k = has(v, i, " ") + has(v, i, "$");
+        if (!k && (k = has(v, i, "("))) open = true;
+        i += k;
+    }
+    if (i >= v.n || !is_alpha(v.s[i])) return 0;
+    char c = v.s[i];
+    if (c >= 'a' && !open) return 0; /* "a" is an article; "(a)" is a choice */
+    char next = i + 1 < v.n ? v.s[i + 1] : 0;
+    if (open && next != ')') return 0;
+    if (is_alpha(next) || is_digit(next) || next == '\'' || (unsigned char)next >= 0x80) return 0;
+    if (closed && next && !strchr(").:*}]\n", next)) return 0;
+    return c >= 'a' ? (char)(c - 'a' + 'A') : c;
+}
+
+static bool same_letters(const char *s, const char *lower, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if ((s[i] | 0x20) != (lower[i] | 0x20)) return false;
+    }
+    return true;
+}
+
+char hn_answer_choice(hn_view text) {
+    static const char *const says[] = { "answer is", "answer:" };
+    hn_view box;
+    char found = 0;
+    if (hn_answer_boxed(text, &box) && (found = letter_at(box, true))) return found;
+    for (int k = 0; k < 2; k++) {
+        size_t n = strlen(says[k]);
+        for (size_t i = 0; i + n <= text.n; i++) {
+            if (!same_letters(text.s + i, says[k], n)) continue;
+            size_t at = i + n;
+            while (at < text.n && (text.s[at] == ':' || text.s[at] == ' ')) at++;
+            char c = letter_at((hn_view){ text.s + at, text.n - at }, false);
+            if (c) found = c;
+        }
+        if (found) return found;
+    }
+    text = hn_view_trim(text);
+    if (text.n && text.s[0] != '(' && (found = letter_at(text, true))) return found;
+    for (size_t i = 0; i + 2 < text.n; i++) {
+        if (text.s[i] != '(') continue;
+        char c = letter_at((hn_view){ text.s + i, text.n - i }, true);
+        if (c) found = c;
+    }
+    return found;
 }

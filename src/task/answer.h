@@ -26,4 +26,18 @@ bool hn_answer_last_number(hn_view text, hn_view *found, hn_ratio *out);
 /* What follows the first `marker` on its line, trimmed.  First, not last: a text that goes on to
  * invent more questions is still judged by its own answer, and listing many answers gains nothing. */
 bool hn_answer_after(hn_view text, const char *marker, hn_view *found);
+/* What stands in the last \boxed{...} or \fbox{...} with balanced braces ("\boxed 5" too).  An unbalanced
+ * one (a text cut off) is skipped. */
+bool hn_answer_boxed(hn_view text, hn_view *found);
+/* The letter of a multiple choice, 'A' to 'Z': in the last box; after the last "answer is" or
+ * "answer:"; as the start of the text ("B", "B. because"); the last "(B)".  0: none. */
+char hn_answer_choice(hn_view text);
+/* The last number a lenient reader would take: after the marker, else in the last box, else the last
+ * number of the text. */
+bool hn_answer_number(hn_view text, const char *marker, hn_ratio *out);
+
+/* Are two LaTeX answers the same?  Spacing, \left, \text, units, degrees, $ and % do not count; numbers
+ * compare as numbers (\frac{1}{2} = 0.5); tuples, sets and intervals element by element.  This is a
+ * comparison of form, not algebra: x+1 and 1+x differ.  HN_ENOMEM or 0. */
+int hn_answer_same_math(hn_view a, hn_view b, bool *same, hn_err *e);
 #endif

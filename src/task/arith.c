@@ -7,7 +7,6 @@
  *
  * The split is a hash of the numbers and operations alone: the same sum in other words is still in the
  * same split. */
-#include "task/answer.h"
 #include "task/task.h"
 
 #include <string.h>
@@ -220,20 +219,7 @@ static int item(const void *priv, hn_split s, uint64_t seed, int64_t i, hn_item 
 static hn_verdict verify(const void *priv, const hn_item *it, const char *completion, size_t n,
                          double *reward, hn_err *why) {
     (void)priv;
-    hn_ratio gold, got;
-    hn_view found;
-    if (!it->answer || !hn_number_parse((hn_view){ it->answer, strlen(it->answer) }, false, &gold)) {
-        return hn_verdict_error(reward, why, "item %s: the gold answer is not a number",
-                                it->id ? it->id : "?");
-    }
-    if (!hn_answer_after((hn_view){ completion, n }, "####", &found)) {
-        return hn_verdict_fail(reward, why, "no line with #### and the answer");
-    }
-    if (!hn_number_parse(found, true, &got)) {
-        return hn_verdict_fail(reward, why, "what follows #### is not one number");
-    }
-    if (!hn_ratio_eq(gold, got)) return hn_verdict_fail(reward, why, "the answer is %s", it->answer);
-    return hn_verdict_pass(reward);
+    return hn_verdict_number(it, completion, n, "####", false, reward, why);
 }
 
 static int64_t count(const void *priv, hn_split s) {
@@ -263,6 +249,12 @@ static int open_task(void *priv, hn_err *e) {
 
 static void close_task(void *priv) { (void)priv; }
 
+static void about(const void *priv, hn_buf *out) {
+    const arith *a = priv;
+    hn_buf_fmt(out, "arith: generated, %lld to %lld steps of %s, numbers up to %lld", (long long)a->min_steps,
+               (long long)a->max_steps, a->ops, (long long)a->max_number);
+}
+
 const hn_task hn_task_arith = {
     .name = "arith",
     .help = "generated word problems of several steps; the answer is the number after ####",
@@ -273,4 +265,5 @@ const hn_task hn_task_arith = {
     .count = count,
     .item = item,
     .verify = verify,
+    .about = about,
 };

@@ -8,7 +8,7 @@
  * The verifier parses the expression after #### (or in <answer>...</answer>) and computes it in exact
  * fractions; it trusts nothing of the text but the value and the numbers used. */
 #include "task/answer.h"
-#include "task/task.h"
+#include "task/dealt.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,9 @@ typedef struct countdown {
     int64_t min_nums, max_nums, max_number, max_target;
     double format_reward;
     bool use_all;
-    int form;
+    int form, split;
+    const char *file;
+    hn_dealt rows;
 } countdown;
 
 static const hn_opt options[] = {
@@ -31,6 +33,10 @@ static const hn_opt options[] = {
       offsetof(countdown, use_all), 1 },
     { "task_format_reward", "reward of a well-formed expression that misses the target", HN_OPT_NUM,
       offsetof(countdown, format_reward), 0, 0, 1 },
+    { "task_file", "problems from a file with the columns nums and target instead of generated ones",
+      HN_OPT_STR, offsetof(countdown, file) },
+    { "task_split", "deal the file's rows to splits by hash, or all to one", HN_OPT_ENUM,
+      offsetof(countdown, split), 0, .choices = HN_SPLIT_CHOICES },
     { "task_form", "prompts as plain text or as chat messages", HN_OPT_ENUM, offsetof(countdown, form), 0,
       .choices = "text|messages" },
     { 0 },
@@ -160,8 +166,8 @@ static bool uses_given(const int64_t *used, int n, const int64_t *given, int m, 
     return !all || n == m;
 }
 
-/* extra = {"nums":[...],"target":n}.  false: not of that shape. */
-static bool read_extra(const json_t *extra, int64_t nums[MAX_NUMS], int *n, int64_t *target) {
+/* {"nums":[...],"target":n}, as an item keeps it and as a file has it.  false: not of that shape. */
+static bool read_problem(const json_t *extra, int64_t nums[MAX_NUMS], int *n, int64_t *target) {
     const json_t *list = json_object_get(extra, "nums"), *aim = json_object_get(extra, "target");
     size_t k = json_array_size(list);
     if (!json_is_integer(aim) || k == 0 || k > MAX_NUMS) return false;
@@ -170,7 +176,6 @@ static bool read_extra(const json_t *extra, int64_t nums[MAX_NUMS], int *n, int6
         if (!json_is_integer(x)) return false;
         nums[i] = json_integer_value(x);
     }
-    qsort(nums, k, sizeof *nums, by_value);
     *n = (int)k;
     *target = json_integer_value(aim);
     return true;
@@ -196,7 +201,7 @@ static hn_verdict verify(const void *priv, const hn_item *it, const char *comple
     const countdown *c = priv;
     int64_t nums[MAX_NUMS], target;
     int m;
-    if (!read_extra(it->extra, nums, &m, &target)) {
+    if (!read_problem(it->extra, nums, &m, &target)) {
         return hn_verdict_error(reward, why, "item %s: no numbers and target", it->id ? it->id : "?");
     }
     reader r = { 0 };
@@ -206,6 +211,7 @@ static hn_verdict verify(const void *priv, const hn_item *it, const char *comple
     }
     if (!read_all(&r, &value)) return hn_verdict_fail(reward, why, "not an expression: %s", r.wrong);
     qsort(r.used, (size_t)r.n_used, sizeof *r.used, by_value);
+    qsort(nums, (size_t)m, sizeof *nums, by_value);
     hn_verdict v = HN_PASS;
     if (!uses_given(r.used, r.n_used, nums, m, c->use_all)) {
         v = hn_verdict_fail(reward, why, "it does not use the given numbers %s once",
@@ -268,19 +274,25 @@ static bool draw_puzzle(const countdown *c, hn_dice *d, puzzle *p) {
 }
 
 /* "3 7 11 = 40": sorted numbers and target, which the split and the id are made of. */
-static void canonical(const puzzle *p, hn_buf *b) {
+static void canonical(const int64_t *given, int n, int64_t target, hn_buf *b) {
     int64_t nums[MAX_NUMS];
+    memcpy(nums, given, (size_t)n * sizeof *nums);
+    qsort(nums, (size_t)n, sizeof *nums, by_value);
+    for (int i = 0; i < n; i++) hn_buf_fmt(b, "%lld ", (long long)nums[i]);
+    hn_buf_fmt(b, "= %lld", (long long)target);
+}
+
+static void given_of(const puzzle *p, int64_t nums[MAX_NUMS]) {
     for (int i = 0; i < p->n; i++) nums[i] = p->t[i].value;
-    qsort(nums, (size_t)p->n, sizeof *nums, by_value);
-    for (int i = 0; i < p->n; i++) hn_buf_fmt(b, "%lld ", (long long)nums[i]);
-    hn_buf_fmt(b, "= %lld", (long long)p->target);
 }
 
 static int draw(const countdown *c, hn_split s, hn_dice *d, puzzle *p, hn_buf *canon, hn_err *e) {
     for (int i = 0; i < TRIES; i++) {
         if (!draw_puzzle(c, d, p)) continue;
+        int64_t nums[MAX_NUMS];
+        given_of(p, nums);
         hn_buf_clear(canon);
-        canonical(p, canon);
+        canonical(nums, p->n, p->target, canon);
         if (canon->oom) return hn_fail(e, HN_ENOMEM, "out of memory for an item");
         if (hn_split_of(hn_task_hash(canon->data, canon->n)) == s) return HN_OK;
     }
@@ -347,15 +359,35 @@ static int ask(const countdown *c, const int64_t *nums, int n, int64_t target, c
     return rc;
 }
 
-static int item(const void *priv, hn_split s, uint64_t seed, int64_t i, hn_item *out, hn_err *e) {
-    const countdown *c = priv;
+/* A problem of the file: no solution is known. */
+static int file_item(const countdown *c, hn_split s, int64_t i, hn_item *out, hn_err *e) {
+    json_t *row;
+    int64_t nums[MAX_NUMS], target = 0;
+    int n = 0;
+    hn_buf canon = { 0 }, id = { 0 };
+    int rc = hn_dealt_row(&c->rows, s, i, &row, e);
+    if (rc) return rc;
+    bool good = read_problem(row, nums, &n, &target);
+    hn_assert(good); /* open has seen every row */
+    json_decref(row);
+    canonical(nums, n, target, &canon);
+    if (!canon.oom) hn_buf_fmt(&id, "countdown:%s", canon.data);
+    rc = canon.oom || id.oom ? hn_fail(e, HN_ENOMEM, "out of memory for an item")
+                             : ask(c, nums, n, target, NULL, out, e);
+    out->id = id.data;
+    hn_buf_free(&canon);
+    if (rc) hn_item_release(out);
+    return rc;
+}
+
+static int generated_item(const countdown *c, hn_split s, uint64_t seed, int64_t i, hn_item *out, hn_err *e) {
     hn_dice d = hn_dice_of("countdown", s, seed, i);
     puzzle p;
     hn_buf canon = { 0 }, worked = { 0 }, answer = { 0 }, id = { 0 };
     int rc = draw(c, s, &d, &p, &canon, e);
     if (!rc) {
         int64_t nums[MAX_NUMS];
-        for (int k = 0; k < p.n; k++) nums[k] = p.t[k].value;
+        given_of(&p, nums);
         write_term(&answer, &p, p.n_term - 1);
         if (!answer.oom) work_out(&worked, &p, answer.data);
         hn_buf_fmt(&id, "countdown:%s", canon.data);
@@ -370,14 +402,31 @@ static int item(const void *priv, hn_split s, uint64_t seed, int64_t i, hn_item 
     return rc;
 }
 
+static int item(const void *priv, hn_split s, uint64_t seed, int64_t i, hn_item *out, hn_err *e) {
+    const countdown *c = priv;
+    return c->rows.file ? file_item(c, s, i, out, e) : generated_item(c, s, seed, i, out, e);
+}
+
+static int problem(const void *ctx, const json_t *row, hn_buf *out, hn_err *e) {
+    (void)ctx;
+    int64_t nums[MAX_NUMS], target;
+    int n;
+    if (!read_problem(row, nums, &n, &target)) {
+        return hn_fail(e, HN_EPARSE,
+                       "a row of countdown needs nums (1 to %d integers) and target (an integer)", MAX_NUMS);
+    }
+    canonical(nums, n, target, out);
+    return HN_OK;
+}
+
 static int64_t count(const void *priv, hn_split s) {
-    (void)priv;
-    (void)s;
-    return -1;
+    const countdown *c = priv;
+    return c->rows.file ? c->rows.n[s] : -1;
 }
 
 static int open_task(void *priv, hn_err *e) {
-    const countdown *c = priv;
+    countdown *c = priv;
+    if (c->file) return hn_dealt_open(&c->rows, "countdown", c->file, c->split, problem, c, e);
     if (c->min_nums > c->max_nums) {
         return hn_fail(e, HN_ERANGE, "task_min_nums is larger than task_max_nums (%lld > %lld)",
                        (long long)c->min_nums, (long long)c->max_nums);
@@ -391,7 +440,18 @@ static int open_task(void *priv, hn_err *e) {
     return HN_OK;
 }
 
-static void close_task(void *priv) { (void)priv; }
+static void close_task(void *priv) { hn_dealt_close(&((countdown *)priv)->rows); }
+
+static void about(const void *priv, hn_buf *out) {
+    const countdown *c = priv;
+    if (c->rows.file) {
+        hn_dealt_about(&c->rows, "countdown", out);
+        return;
+    }
+    hn_buf_fmt(out, "countdown: generated, %lld to %lld numbers up to %lld, targets up to %lld",
+               (long long)c->min_nums, (long long)c->max_nums, (long long)c->max_number,
+               (long long)c->max_target);
+}
 
 const hn_task hn_task_countdown = {
     .name = "countdown",
@@ -403,4 +463,5 @@ const hn_task hn_task_countdown = {
     .count = count,
     .item = item,
     .verify = verify,
+    .about = about,
 };

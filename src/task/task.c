@@ -1,6 +1,8 @@
 /* task.c - the list of tasks and what all of them share: splits, items, verdicts. */
 #include "task/task.h"
 
+#include "task/answer.h"
+
 #include <string.h>
 
 static const hn_task *const all[] = {
@@ -16,17 +18,34 @@ const hn_task *const *hn_task_all(int *n) {
 }
 
 const hn_task *hn_task_find(const char *name, hn_err *e) {
-    hn_buf names = { 0 };
+    const char *names[COUNT], *near;
     for (int i = 0; i < COUNT; i++) {
-        if (!strcmp(all[i]->name, name)) {
-            hn_buf_free(&names);
-            return all[i];
-        }
-        hn_buf_fmt(&names, "%s%s", i ? ", " : "", all[i]->name);
+        if (!strcmp(all[i]->name, name)) return all[i];
+        names[i] = all[i]->name;
     }
-    hn_fail(e, HN_EPARSE, "there is no task '%s'; the tasks are %s", name, names.data ? names.data : "");
-    hn_buf_free(&names);
+    hn_buf list = { 0 };
+    for (int i = 0; i < COUNT; i++) hn_buf_fmt(&list, "%s%s", i ? ", " : "", names[i]);
+    near = hn_nearest(name, names, COUNT);
+    hn_fail(e, HN_EPARSE, "there is no task '%s'%s%s%s; the tasks are %s", name,
+            near ? ": did you mean '" : "", near ? near : "", near ? "'?" : "", list.data ? list.data : "");
+    hn_buf_free(&list);
     return NULL;
+}
+
+int hn_task_new(void **priv, const hn_task *t, hn_optset *set, hn_err *e) {
+    if (!(*priv = hn_alloc(t->priv_size))) return hn_fail(e, HN_ENOMEM, "task %s: out of memory", t->name);
+    int rc = hn_optset_add(set, t->name, t->opts, *priv, e);
+    if (rc) {
+        hn_free(*priv);
+        *priv = NULL;
+    }
+    return rc;
+}
+
+void hn_task_free(const hn_task *t, void *priv) {
+    if (!priv) return;
+    t->close(priv);
+    hn_free(priv);
 }
 
 void hn_item_release(hn_item *it) {
@@ -110,4 +129,27 @@ hn_verdict hn_verdict_error(double *reward, hn_err *why, const char *fmt, ...) {
     hn_verdict v = refuse(HN_ERROR, reward, why, fmt, ap);
     va_end(ap);
     return v;
+}
+
+hn_verdict hn_verdict_number(const hn_item *it, const char *text, size_t n, const char *marker, bool lenient,
+                             double *reward, hn_err *why) {
+    hn_ratio gold, got;
+    hn_view whole = { text, n }, found;
+    if (!it->answer || !hn_number_parse((hn_view){ it->answer, strlen(it->answer) }, true, &gold)) {
+        return hn_verdict_error(reward, why, "item %s: the gold answer is not a number",
+                                it->id ? it->id : "?");
+    }
+    if (lenient) {
+        if (!hn_answer_number(whole, marker, &got))
+            return hn_verdict_fail(reward, why, "no number in the answer");
+    } else {
+        if (!hn_answer_after(whole, marker, &found)) {
+            return hn_verdict_fail(reward, why, "no line with %s and the answer", marker);
+        }
+        if (!hn_number_parse(found, true, &got)) {
+            return hn_verdict_fail(reward, why, "what follows %s is not one number", marker);
+        }
+    }
+    if (!hn_ratio_eq(gold, got)) return hn_verdict_fail(reward, why, "the answer is %s", it->answer);
+    return hn_verdict_pass(reward);
 }

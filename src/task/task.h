@@ -42,6 +42,8 @@ typedef struct hn_task {
      * says why not, also for a fail. */
     hn_verdict (*verify)(const void *priv, const hn_item *it, const char *completion, size_t n,
                          double *reward, hn_err *why);
+    /* One line for logs and receipts: how many items, which file, its hash. */
+    void (*about)(const void *priv, hn_buf *out);
 } hn_task;
 
 #define HN_TASK(name) extern const hn_task hn_task_##name;
@@ -51,6 +53,11 @@ typedef struct hn_task {
 /* The task of that name, or NULL and an error that names the nearest. */
 const hn_task *hn_task_find(const char *name, hn_err *e);
 const hn_task *const *hn_task_all(int *n);
+
+/* The task's private struct with its options taken from `set` (which gets them as a group and must not
+ * outlive priv); not opened yet.  hn_task_free closes and frees it; NULL is fine. */
+int hn_task_new(void **priv, const hn_task *t, hn_optset *set, hn_err *e);
+void hn_task_free(const hn_task *t, void *priv);
 
 void hn_item_release(hn_item *it); /* frees the fields and zeroes them */
 const char *hn_split_name(hn_split s);
@@ -69,6 +76,9 @@ int64_t hn_dice_roll(hn_dice *d, int64_t n); /* in [0,n) */
 /* Sets prompt "Q: question\nA:" and solution " worked" (text form), or messages with one user turn and
  * the solution as it is.  worked may be NULL.  HN_ENOMEM. */
 int hn_item_ask(hn_item *it, bool messages, const char *question, const char *worked, hn_err *e);
+/* Judges a number: what follows the marker, or, when lenient, where hn_answer_number finds it. */
+hn_verdict hn_verdict_number(const hn_item *it, const char *text, size_t n, const char *marker, bool lenient,
+                             double *reward, hn_err *why);
 /* The verdict with its reward (1 or 0) and reason in one line. */
 hn_verdict hn_verdict_pass(double *reward);
 hn_verdict hn_verdict_fail(double *reward, hn_err *why, const char *fmt, ...)
