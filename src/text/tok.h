@@ -80,7 +80,7 @@ typedef struct tok_step {
     tok_step_kind kind;
     tok_pattern pattern;   /* REPLACE, SPLIT */
     tok_key text;          /* REPLACE, PREPEND: what is put there */
-    int form;              /* NORMAL: utf8proc options */
+    bool compose;          /* NORMAL: to composed characters (NFC), else decomposed (NFD) */
     bool unless, at_start; /* PREPEND: not before itself; only where the source begins */
     tok_behavior behavior; /* SPLIT */
     bool invert;
@@ -135,6 +135,8 @@ const char *tok_json_str(const json_t *o, const char *key); /* NULL when absent 
 /* tok_vocab.c */
 int tok_vocab_load(hn_tok *t, const json_t *root, hn_err *e);
 int tok_byte_of(int32_t cp); /* the byte a character of the byte-level alphabet stands for, or -1 */
+/* k with what the decoder replaces replaced, in out: room for k.n + k.n / from.n * to.n bytes. */
+tok_key tok_replaced(const hn_tok *t, tok_key k, char *out);
 int tok_byte_char(unsigned byte, char out[4]); /* and back; returns the length */
 /* tok_parts.c */
 int tok_parts_load(hn_tok *t, const json_t *root, hn_err *e);
@@ -200,5 +202,5 @@ void tok_work_free(tok_work *w);
 int tok_split(tok_work *w, int k, tok_view v);
 int tok_pattern_next(tok_work *w, const tok_pattern *p, tok_view v, size_t from, size_t *begin, size_t *end);
 /* tok_norm.c */
-int tok_normal(tok_work *w, int form, tok_view v, tok_draft *d); /* 1: unchanged, d untouched */
+int tok_normal(tok_work *w, bool composing, tok_view v, tok_draft *d); /* 1: unchanged, d untouched */
 #endif

@@ -1,4 +1,6 @@
 /* tok_added.c - finding added tokens: a tree of bytes, the longest token at the leftmost place wins. */
+#include <string.h>
+
 #include "text/tok.h"
 
 static int node_new(tok_trie *r, unsigned char byte, int32_t next, int32_t *id) {
@@ -37,15 +39,27 @@ int32_t tok_trie_longest(const tok_trie *r, const char *s, size_t n, size_t *len
     return best;
 }
 
+/* A token that is found by its normalized spelling also decodes to it. */
+static int respell(hn_tok *t, int32_t id, tok_view v) {
+    size_t grown = t->dec_from.n ? v.n / (size_t)t->dec_from.n * (size_t)t->dec_to.n : 0;
+    char *out = hn_arena_get(t->arena, v.n + grown + 1);
+    if (!out) return HN_ENOMEM;
+    t->text[id] = tok_replaced(t, (tok_key){ v.s, (int32_t)v.n }, out);
+    return HN_OK;
+}
+
 /* Tokens marked normalized are looked for in normalized text, so it is their normalized spelling that
  * goes into the tree. */
 int tok_added_load(hn_tok *t, hn_err *e) {
     tok_work w = { .t = t, .e = e };
     int rc = HN_OK;
     for (int32_t i = 0; i < t->n_added && !rc; i++) {
-        tok_key k = t->name[t->added[i].id];
+        int32_t id = t->added[i].id;
+        tok_key k = t->name[id];
         tok_view v = { .s = k.s, .n = (size_t)k.n };
         for (int n = 0; t->added[i].normalized && n < t->n_norm && !rc; n++) rc = tok_change(&w, n, &v);
+        bool changed = v.n != (size_t)k.n || memcmp(v.s, k.s, v.n);
+        if (!rc && changed && !(t->byte_level && (t->flag[id] & TOK_MODEL))) rc = respell(t, id, v);
         if (!rc && v.n) rc = tok_trie_add(t->added[i].normalized ? &t->normed : &t->raw, v.s, v.n, i);
     }
     tok_work_free(&w);

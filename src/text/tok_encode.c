@@ -138,7 +138,7 @@ int tok_change(tok_work *w, int k, tok_view *v) {
     d->n = 0;
     if (p->kind == TOK_REPLACE) rc = replace(w, p, *v, d);
     else if (p->kind == TOK_PREPEND) rc = prepend(w, p, *v, d);
-    else rc = tok_normal(w, p->form, *v, d);
+    else rc = tok_normal(w, p->compose, *v, d);
     if (rc == 0) *v = drafted(d, w->map, *v);
     return rc < 0 ? rc : HN_OK;
 }

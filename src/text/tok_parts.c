@@ -1,6 +1,6 @@
 /* tok_parts.c - the parts of a tokenizer.json, each turned into steps.
  *
- *   normalizer      Sequence, NFC, NFD, NFKC, NFKD, Replace (String), Prepend
+ *   normalizer      Sequence, NFC, NFD, Replace (String), Prepend
  *   pre_tokenizer   Sequence, Split, ByteLevel (last), Digits, Metaspace
  *   model           BPE
  *   post_processor  Sequence, TemplateProcessing, ByteLevel (which changes offsets only)
@@ -8,7 +8,6 @@
  *
  * Truncation and padding that a file may hold belong to a batch, not to a text, and are not applied. */
 #include <string.h>
-#include <utf8proc.h>
 
 #include "text/tok.h"
 #include "text/utf8.h"
@@ -62,13 +61,6 @@ static int add_replace(hn_tok *t, const json_t *o, hn_err *e) {
 }
 
 static int add_normalizer(hn_tok *t, const json_t *o, int depth, hn_err *e) {
-    static const struct {
-        const char *name;
-        int form;
-    } forms[] = { { "NFC", UTF8PROC_STABLE | UTF8PROC_COMPOSE },
-                  { "NFD", UTF8PROC_STABLE | UTF8PROC_DECOMPOSE },
-                  { "NFKC", UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT },
-                  { "NFKD", UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT } };
     const char *type = tok_json_str(o, "type");
     tok_step *s;
     int rc = HN_OK;
@@ -87,13 +79,10 @@ static int add_normalizer(hn_tok *t, const json_t *o, int depth, hn_err *e) {
         if (!json_is_string(text)) return hn_fail(e, HN_EPARSE, "normalizer.prepend: has to be a string");
         return (s = new_step(t, TOK_PREPEND, e)) ? keep(t, text, &s->text) : HN_EUNSUP;
     }
-    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-        if (strcmp(type, forms[i].name)) continue;
-        if (!(s = new_step(t, TOK_NORMAL, e))) return HN_EUNSUP;
-        s->form = forms[i].form;
-        return HN_OK;
-    }
-    return unknown_part("normalizer", type, "", e);
+    if (strcmp(type, "NFC") && strcmp(type, "NFD")) return unknown_part("normalizer", type, "", e);
+    if (!(s = new_step(t, TOK_NORMAL, e))) return HN_EUNSUP;
+    s->compose = type[2] == 'C';
+    return HN_OK;
 }
 
 /* ---- pre-tokenizers ---- */

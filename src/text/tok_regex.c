@@ -30,15 +30,15 @@ static int refuse(reader *r, const char *at, const char *why) {
                            at);
 }
 
+/* A general category; the letter alone stands for all of Unicode 16 whatever PCRE2 knows. */
 static void category(reader *r, const char *name, bool not, bool in_class) {
-    static const struct {
-        const char *name, *more;
-    } newer[] = { { "L", hn_uni_new_letters }, { "N", hn_uni_new_numbers }, { "M", hn_uni_new_marks } };
-    const char *more = "";
-    for (int i = 0; i < 3; i++)
-        if (!strcmp(name, newer[i].name)) more = newer[i].more;
-    if (in_class) hn_buf_fmt(&r->out, not ? "\\P{%s}" : "\\p{%s}%s", name, more);
-    else hn_buf_fmt(&r->out, "[%s\\p{%s}%s]", not ? "^" : "", name, more);
+    int n = 0;
+    const int32_t(*more)[2] = hn_uni_newer(name[1] ? 0 : name[0], &n);
+    if (!in_class) hn_buf_str(&r->out, not ? "[^" : "[");
+    hn_buf_fmt(&r->out, not &&in_class ? "\\P{%s}" : "\\p{%s}", name);
+    for (int i = 0; i < n; i++)
+        hn_buf_fmt(&r->out, "\\x{%x}-\\x{%x}", (unsigned)more[i][0], (unsigned)more[i][1]);
+    if (!in_class) hn_buf_chr(&r->out, ']');
 }
 
 /* \p{..} or \P{..}; p is behind the letter. */

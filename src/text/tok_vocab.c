@@ -127,7 +127,7 @@ static int add_added(hn_tok *t, const json_t *a, size_t i, size_t *used, hn_err 
 }
 
 /* ---- what tokens stand for ---- */
-static tok_key replaced(const hn_tok *t, tok_key k, char *out) {
+tok_key tok_replaced(const hn_tok *t, tok_key k, char *out) {
     const tok_key *from = &t->dec_from, *to = &t->dec_to;
     int32_t m = 0, i = 0;
     while (i < k.n) {
@@ -169,7 +169,7 @@ static void give_text(hn_tok *t, int32_t id, const int16_t byte_of[0x200], char 
         tok_map_put(&t->by_text, id);
         if (t->byte_fallback && b >= 0 && k.s[3] < 'a' && k.s[4] < 'a') t->byte_id[b] = id;
     }
-    t->text[id] = replaced(t, k, out);
+    t->text[id] = tok_replaced(t, k, out);
     if (t->dec_bytes && b >= 0) {
         t->flag[id] |= TOK_BYTE;
         out[0] = (char)b;

@@ -66,6 +66,40 @@ static bool in_ranges(int32_t cp, const int32_t (*r)[2], int n) {
 }
 #define IN(cp, r) in_ranges(cp, r, (int)(sizeof(r) / sizeof *(r)))
 
+/* ---- newer than Unicode 14 ---- */
+static const int32_t letters[][2] = {
+    { 0x1C89, 0x1C8A },   { 0xA7CB, 0xA7CD },   { 0xA7DA, 0xA7DC },   { 0x105C0, 0x105F3 },
+    { 0x10D4A, 0x10D65 }, { 0x10D6F, 0x10D85 }, { 0x10EC2, 0x10EC4 }, { 0x1123F, 0x11240 },
+    { 0x11380, 0x11389 }, { 0x1138B, 0x1138B }, { 0x1138E, 0x1138E }, { 0x11390, 0x113B5 },
+    { 0x113B7, 0x113B7 }, { 0x113D1, 0x113D1 }, { 0x113D3, 0x113D3 }, { 0x11BC0, 0x11BE0 },
+    { 0x11F02, 0x11F02 }, { 0x11F04, 0x11F10 }, { 0x11F12, 0x11F33 }, { 0x1342F, 0x1342F },
+    { 0x13441, 0x13446 }, { 0x13460, 0x143FA }, { 0x16100, 0x1611D }, { 0x16D40, 0x16D6C },
+    { 0x18CFF, 0x18CFF }, { 0x1B132, 0x1B132 }, { 0x1B155, 0x1B155 }, { 0x1DF25, 0x1DF2A },
+    { 0x1E030, 0x1E06D }, { 0x1E4D0, 0x1E4EB }, { 0x1E5D0, 0x1E5ED }, { 0x1E5F0, 0x1E5F0 },
+    { 0x2B739, 0x2B739 }, { 0x2EBF0, 0x2EE5D }, { 0x31350, 0x323AF }
+};
+static const int32_t numbers[][2] = { { 0x10D40, 0x10D49 }, { 0x116D0, 0x116E3 }, { 0x11BF0, 0x11BF9 },
+                                      { 0x11F50, 0x11F59 }, { 0x16130, 0x16139 }, { 0x16D70, 0x16D79 },
+                                      { 0x1CCF0, 0x1CCF9 }, { 0x1D2C0, 0x1D2D3 }, { 0x1E4F0, 0x1E4F9 },
+                                      { 0x1E5F1, 0x1E5FA } };
+static const int32_t marks[][2] = { { 0x897, 0x897 },     { 0xCF3, 0xCF3 },     { 0xECE, 0xECE },
+                                    { 0x10D69, 0x10D6D }, { 0x10EFC, 0x10EFF }, { 0x11241, 0x11241 },
+                                    { 0x113B8, 0x113C0 }, { 0x113C2, 0x113C2 }, { 0x113C5, 0x113C5 },
+                                    { 0x113C7, 0x113CA }, { 0x113CC, 0x113D0 }, { 0x113D2, 0x113D2 },
+                                    { 0x113E1, 0x113E2 }, { 0x11F00, 0x11F01 }, { 0x11F03, 0x11F03 },
+                                    { 0x11F34, 0x11F3A }, { 0x11F3E, 0x11F42 }, { 0x11F5A, 0x11F5A },
+                                    { 0x13440, 0x13440 }, { 0x13447, 0x13455 }, { 0x1611E, 0x1612F },
+                                    { 0x1E08F, 0x1E08F }, { 0x1E4EC, 0x1E4EF }, { 0x1E5EE, 0x1E5EF } };
+
+const int32_t (*hn_uni_newer(char category, int *n))[2] {
+    *n = (int)(category == 'L'   ? sizeof letters
+               : category == 'N' ? sizeof numbers
+               : category == 'M' ? sizeof marks
+                                 : 0) /
+         (int)sizeof letters[0];
+    return category == 'L' ? letters : category == 'N' ? numbers : marks;
+}
+
 bool hn_uni_space(int32_t cp) {
     if (cp < 0x80) return cp == ' ' || (cp >= '\t' && cp <= '\r');
     return cp == 0x85 || cp == 0xA0 || cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200A) || cp == 0x2028 ||
@@ -74,11 +108,10 @@ bool hn_uni_space(int32_t cp) {
 
 bool hn_uni_numeric(int32_t cp) {
     if (cp < 0x80) return cp >= '0' && cp <= '9';
-    static const int32_t newer[][2] = { { 0x10D40, 0x10D49 }, { 0x116D0, 0x116E3 }, { 0x11BF0, 0x11BF9 },
-                                        { 0x11DE0, 0x11DE9 }, { 0x16130, 0x16139 }, { 0x16D70, 0x16D79 },
-                                        { 0x16FF4, 0x16FF6 }, { 0x1CCF0, 0x1CCF9 }, { 0x1E5F1, 0x1E5FA } };
+    static const int32_t newest[][2] = { { 0x11DE0, 0x11DE9 }, { 0x16FF4, 0x16FF6 } }; /* Unicode 17 */
     utf8proc_category_t c = utf8proc_category(cp);
-    return (c >= UTF8PROC_CATEGORY_ND && c <= UTF8PROC_CATEGORY_NO) || (cp > 0x10000 && IN(cp, newer));
+    return (c >= UTF8PROC_CATEGORY_ND && c <= UTF8PROC_CATEGORY_NO) ||
+           (cp > 0x10000 && (IN(cp, numbers) || IN(cp, newest)));
 }
 
 bool hn_uni_word(int32_t cp) {
@@ -92,24 +125,27 @@ bool hn_uni_word(int32_t cp) {
                                        { 0x200C, 0x200D } };
     utf8proc_category_t c = utf8proc_category(cp);
     return (c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_NL) || c == UTF8PROC_CATEGORY_PC ||
-           IN(cp, more);
+           IN(cp, more) || IN(cp, letters) || IN(cp, marks) ||
+           (IN(cp, numbers) && (cp < 0x1D2C0 || cp > 0x1D2D3)); /* those are numbers but no digits */
 }
 
-const char hn_uni_new_letters[] =
-    "\\x{1c89}-\\x{1c8a}\\x{a7cb}-\\x{a7cd}\\x{a7da}-\\x{a7dc}\\x{105c0}-\\x{105f3}"
-    "\\x{10d4a}-\\x{10d65}\\x{10d6f}-\\x{10d85}\\x{10ec2}-\\x{10ec4}\\x{1123f}-\\x{11240}"
-    "\\x{11380}-\\x{11389}\\x{1138b}\\x{1138e}\\x{11390}-\\x{113b5}\\x{113b7}\\x{113d1}\\x{113d3}"
-    "\\x{11bc0}-\\x{11be0}\\x{11f02}\\x{11f04}-\\x{11f10}\\x{11f12}-\\x{11f33}\\x{1342f}"
-    "\\x{13441}-\\x{13446}\\x{13460}-\\x{143fa}\\x{16100}-\\x{1611d}\\x{16d40}-\\x{16d6c}\\x{18cff}"
-    "\\x{1b132}\\x{1b155}\\x{1df25}-\\x{1df2a}\\x{1e030}-\\x{1e06d}\\x{1e4d0}-\\x{1e4eb}"
-    "\\x{1e5d0}-\\x{1e5ed}\\x{1e5f0}\\x{2b739}\\x{2ebf0}-\\x{2ee5d}\\x{31350}-\\x{323af}";
-const char hn_uni_new_numbers[] =
-    "\\x{10d40}-\\x{10d49}\\x{116d0}-\\x{116e3}\\x{11bf0}-\\x{11bf9}\\x{11f50}-\\x{11f59}"
-    "\\x{16130}-\\x{16139}\\x{16d70}-\\x{16d79}\\x{1ccf0}-\\x{1ccf9}\\x{1d2c0}-\\x{1d2d3}"
-    "\\x{1e4f0}-\\x{1e4f9}\\x{1e5f1}-\\x{1e5fa}";
-const char hn_uni_new_marks[] =
-    "\\x{897}\\x{cf3}\\x{ece}\\x{10d69}-\\x{10d6d}\\x{10efc}-\\x{10eff}\\x{11241}"
-    "\\x{113b8}-\\x{113c0}\\x{113c2}\\x{113c5}\\x{113c7}-\\x{113ca}\\x{113cc}-\\x{113d0}\\x{113d2}"
-    "\\x{113e1}-\\x{113e2}\\x{11f00}-\\x{11f01}\\x{11f03}\\x{11f34}-\\x{11f3a}\\x{11f3e}-\\x{11f42}"
-    "\\x{11f5a}\\x{13440}\\x{13447}-\\x{13455}\\x{1611e}-\\x{1612f}\\x{1e08f}\\x{1e4ec}-\\x{1e4ef}"
-    "\\x{1e5ee}-\\x{1e5ef}";
+bool hn_uni_after9(int32_t cp) {
+    static const int32_t newer[][2] = {
+        { 0x7FD, 0x7FD },     { 0x897, 0x89F },     { 0x8CA, 0x8D3 },     { 0x9FE, 0x9FE },
+        { 0xC3C, 0xC3C },     { 0xD3B, 0xD3C },     { 0xEBA, 0xEBA },     { 0x1715, 0x1715 },
+        { 0x1ABF, 0x1ADD },   { 0x1AE0, 0x1AEB },   { 0x1DF6, 0x1DFA },   { 0xA82C, 0xA82C },
+        { 0x105C9, 0x105C9 }, { 0x105E4, 0x105E4 }, { 0x10D24, 0x10D27 }, { 0x10D69, 0x10D6D },
+        { 0x10EAB, 0x10EAC }, { 0x10EFA, 0x10EFF }, { 0x10F46, 0x10F50 }, { 0x10F82, 0x10F85 },
+        { 0x11070, 0x11070 }, { 0x1133B, 0x1133B }, { 0x11383, 0x11383 }, { 0x11385, 0x11385 },
+        { 0x1138E, 0x1138E }, { 0x11391, 0x11391 }, { 0x113C5, 0x113C5 }, { 0x113C7, 0x113C8 },
+        { 0x113CE, 0x113D0 }, { 0x113E1, 0x113E2 }, { 0x1145E, 0x1145E }, { 0x11839, 0x1183A },
+        { 0x11938, 0x11938 }, { 0x1193D, 0x1193E }, { 0x11943, 0x11943 }, { 0x119E0, 0x119E0 },
+        { 0x11A34, 0x11A34 }, { 0x11A47, 0x11A47 }, { 0x11A99, 0x11A99 }, { 0x11D42, 0x11D42 },
+        { 0x11D44, 0x11D45 }, { 0x11D97, 0x11D97 }, { 0x11F41, 0x11F42 }, { 0x16121, 0x16128 },
+        { 0x1612F, 0x1612F }, { 0x16D68, 0x16D6A }, { 0x16FF0, 0x16FF1 }, { 0x1E08F, 0x1E08F },
+        { 0x1E130, 0x1E136 }, { 0x1E2AE, 0x1E2AE }, { 0x1E2EC, 0x1E2EF }, { 0x1E4EC, 0x1E4EF },
+        { 0x1E5EE, 0x1E5EF }, { 0x1E6E3, 0x1E6E3 }, { 0x1E6E6, 0x1E6E6 }, { 0x1E6EE, 0x1E6EF },
+        { 0x1E6F5, 0x1E6F5 }
+    };
+    return cp > 0x7F0 && IN(cp, newer);
+}

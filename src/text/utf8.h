@@ -17,7 +17,11 @@ bool hn_uni_space(int32_t cp);   /* White_Space */
 bool hn_uni_numeric(int32_t cp); /* general category N */
 bool hn_uni_word(int32_t cp);    /* Alphabetic, marks, decimal digits, connectors, joiners */
 
-/* Members of general categories L, N and M that are newer than Unicode 14, in PCRE2's class syntax:
- * patterns must cut the same text in the same way whatever version of Unicode the library knows. */
-extern const char hn_uni_new_letters[], hn_uni_new_numbers[], hn_uni_new_marks[];
+/* Characters whose combining class or decomposition came after Unicode 9.  The reference library
+ * normalizes by the tables of Unicode 9, and what it leaves alone has to stay. */
+bool hn_uni_after9(int32_t cp);
+
+/* Members of general category L, N or M that are newer than Unicode 14, as n ranges: patterns must cut
+ * the same text in the same way whatever version of Unicode the library knows. */
+const int32_t (*hn_uni_newer(char category, int *n))[2];
 #endif
