@@ -93,7 +93,7 @@ typedef struct tok_file {
     char *data;
     size_t n;
 } tok_file;
-enum { TOK_FILES = 9 };
+enum { TOK_JSON, TOK_CONFIG, TOK_FILES = 9 }; /* places in hn_tok.file */
 
 struct hn_tok {
     char *dir; /* for messages */
@@ -127,11 +127,27 @@ struct hn_tok {
 };
 
 /* tok_files.c: the files of a directory as one tree in the form of tokenizer.json. */
+void tok_files_name(hn_tok *t);
 int tok_files_read(hn_tok *t, const char *dir, hn_err *e);
 int tok_files_tree(hn_tok *t, json_t **root, hn_err *e);
 int tok_json_load(json_t **root, const char *data, size_t n, const char *name, hn_err *e);
 const char *tok_json_str(const json_t *o, const char *key); /* NULL when absent or not a string */
 
+/* tokenizer.c: a tokenizer from two files in memory, which it takes over. */
+int tok_from_memory(hn_tok **t, const char *origin, hn_buf *json, hn_buf *config, hn_err *e);
+/* tok_write.c: the two files of a tokenizer made here. */
+typedef struct tok_pages {
+    hn_buf json, config;
+    bool more; /* an entry was written in the open list */
+} tok_pages;
+void tok_write_str(hn_buf *b, const char *s, size_t n); /* as JSON, in quotes */
+void tok_write_begin(tok_pages *d, const char *const *special, int n_special, const char *parts,
+                     const char *model);
+void tok_write_token(tok_pages *d, const char *s, size_t n, int id);
+void tok_write_merges(tok_pages *d);
+void tok_write_merge(tok_pages *d, const char *a, size_t na, const char *b, size_t nb);
+void tok_write_end(tok_pages *d, const char *const *special, int n_special,
+                   const char *const role[HN_TOK_ROLES], const char *chat_template);
 /* tok_vocab.c */
 int tok_vocab_load(hn_tok *t, const json_t *root, hn_err *e);
 int tok_byte_of(int32_t cp); /* the byte a character of the byte-level alphabet stands for, or -1 */
@@ -178,8 +194,11 @@ int tok_draft_add(tok_draft *d, bool map, const char *s, size_t n,
                   hn_cover at); /* all of s stands for `at` */
 int tok_draft_copy(tok_draft *d, bool map, tok_view v);
 
-typedef struct tok_work {
+typedef struct tok_work tok_work;
+struct tok_work {
     const hn_tok *t;
+    int (*sink)(tok_work *w, tok_view piece); /* where pieces end: tok_merge, or the counter of the trainer */
+    void *ctx;                                /* of the sink */
     hn_ids *out;
     hn_err *e;
     bool map;    /* covers are wanted */
@@ -190,12 +209,13 @@ typedef struct tok_work {
     tok_due *due;
     struct tok_cp *cp;
     int64_t cap_sym, cap_due, n_due, cap_cp;
-} tok_work;
+};
 
 /* tok_merge.c: a piece into ids, appended to w->out. */
 int tok_merge(tok_work *w, tok_view v);
 /* tok_encode.c: runs v through step k and all after it. */
 int tok_run(tok_work *w, int k, tok_view v);
+int tok_walk(tok_work *w, const char *s, size_t n); /* all of a text, from the beginning */
 int tok_change(tok_work *w, int k, tok_view *v); /* step k, which is not a SPLIT: v becomes what it makes */
 void tok_work_free(tok_work *w);
 /* tok_split.c */

@@ -155,7 +155,7 @@ int tok_run(tok_work *w, int k, tok_view v) {
     const hn_tok *t = w->t;
     if (k == t->n_norm && t->normed.n) return cut_added(w, &t->normed, -1 - k, v);
     if (k < 0) k = -1 - k;
-    return k < t->n_step ? step(w, k, v) : tok_merge(w, v);
+    return k < t->n_step ? step(w, k, v) : w->sink(w, v);
 }
 
 void tok_work_free(tok_work *w) {
@@ -176,15 +176,19 @@ static int outside(hn_ids *out, const int32_t *id, int64_t n, int32_t at) {
     return HN_OK;
 }
 
+int tok_walk(tok_work *w, const char *s, size_t n) {
+    w->broken = hn_utf8_valid(s, n) < n;
+    if (!(w->match = pcre2_match_data_create(1, w->t->pcre))) return HN_ENOMEM;
+    return cut_added(w, &w->t->raw, 0, (tok_view){ .s = s, .n = n });
+}
+
 int hn_tok_encode(const hn_tok *t, const char *s, size_t n, bool add_special, hn_ids *out, hn_err *e) {
     if (n > INT32_MAX)
         return hn_fail(e, HN_ERANGE, "text of %zu bytes: the most is %d; cut it", n, INT32_MAX);
-    tok_work w = { .t = t, .out = out, .e = e, .map = out->want_at, .broken = hn_utf8_valid(s, n) < n };
+    tok_work w = { .t = t, .out = out, .e = e, .sink = tok_merge, .map = out->want_at };
     int64_t n_old = out->n, dropped = out->dropped;
-    int rc = HN_OK;
-    if (!(w.match = pcre2_match_data_create(1, t->pcre))) rc = HN_ENOMEM;
-    if (!rc && add_special) rc = outside(out, t->before, t->n_before, 0);
-    if (!rc) rc = cut_added(&w, &t->raw, 0, (tok_view){ .s = s, .n = n });
+    int rc = add_special ? outside(out, t->before, t->n_before, 0) : HN_OK;
+    if (!rc) rc = tok_walk(&w, s, n);
     if (!rc && add_special) rc = outside(out, t->after, t->n_after, (int32_t)n);
     tok_work_free(&w);
     if (!rc) return HN_OK;

@@ -10,17 +10,21 @@
 #include "text/tok.h"
 #include "text/utf8.h"
 
+/* The first two are those a tokenizer made here has. */
 static const char *const names[TOK_FILES] = {
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
     "merges.txt",     "chat_template.jinja",   "chat_template.json",      "tokenizer.model"
 };
 
+void tok_files_name(hn_tok *t) {
+    for (int i = 0; i < TOK_FILES; i++) t->file[i].name = names[i];
+}
+
 int tok_files_read(hn_tok *t, const char *dir, hn_err *e) {
     hn_buf path = { 0 };
     int rc = HN_OK;
-    if (!(t->dir = hn_strdup(dir))) return HN_ENOMEM;
+    tok_files_name(t);
     for (int i = 0; i < TOK_FILES && !rc; i++) {
-        t->file[i].name = names[i];
         const char *p = hn_path_join(&path, dir, names[i]);
         if (!p) rc = HN_ENOMEM;
         else if (hn_path_exists(p)) rc = hn_file_read(p, &t->file[i].data, &t->file[i].n, e);

@@ -30,14 +30,15 @@ static int refuse(reader *r, const char *at, const char *why) {
                            at);
 }
 
-/* A general category; the letter alone stands for all of Unicode 16 whatever PCRE2 knows. */
+/* A general category, of Unicode 16 whatever version PCRE2 knows. */
 static void category(reader *r, const char *name, bool not, bool in_class) {
     int n = 0;
-    const int32_t(*more)[2] = hn_uni_newer(name[1] ? 0 : name[0], &n);
+    const hn_uni_range *more = hn_uni_newer(name[0], &n);
     if (!in_class) hn_buf_str(&r->out, not ? "[^" : "[");
     hn_buf_fmt(&r->out, not &&in_class ? "\\P{%s}" : "\\p{%s}", name);
     for (int i = 0; i < n; i++)
-        hn_buf_fmt(&r->out, "\\x{%x}-\\x{%x}", (unsigned)more[i][0], (unsigned)more[i][1]);
+        if (!name[1] || name[1] == more[i].sub)
+            hn_buf_fmt(&r->out, "\\x{%x}-\\x{%x}", (unsigned)more[i].lo, (unsigned)more[i].hi);
     if (!in_class) hn_buf_chr(&r->out, ']');
 }
 
@@ -77,7 +78,7 @@ static void escape(reader *r, bool in_class) {
     }
     if (c == 's') hn_buf_str(&r->out, in_class ? SPACE : "[" SPACE "]");
     else if (c == 'S') hn_buf_str(&r->out, in_class ? NO_SPACE : "[^" SPACE "]");
-    else if (c == 'd' || c == 'D') category(r, "Nd", c == 'D', in_class);
+    else if (c == 'd' || (c == 'D' && !in_class)) category(r, "Nd", c == 'D', in_class);
     else if (c == 'n' || c == 'r' || c == 't' || c == 'f') hn_buf_fmt(&r->out, "\\%c", c);
     else if (c == 'v') hn_buf_str(&r->out, "\\x0b");
     else if (c && strchr("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~ ", c)) hn_buf_fmt(&r->out, "\\%c", c);

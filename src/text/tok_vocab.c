@@ -247,7 +247,7 @@ static int load_merges(hn_tok *t, const json_t *merges, hn_err *e) {
 /* Marks the tokens whose own text merges into them: a piece equal to one needs no merging. */
 static int mark_whole(hn_tok *t, hn_err *e) {
     hn_ids out = { 0 };
-    tok_work w = { .t = t, .out = &out, .e = e };
+    tok_work w = { .t = t, .out = &out, .e = e, .sink = tok_merge };
     int rc = HN_OK;
     for (int32_t id = 0; id < t->n_id && !rc && t->byte_level; id++) {
         tok_key k = t->text[id];

@@ -34,12 +34,11 @@ static int build(hn_tok *t, const json_t *root, hn_err *e) {
     return rc;
 }
 
-int hn_tok_open(hn_tok **out, const char *dir, hn_err *e) {
+/* From the files in t to a working tokenizer; on an error t is closed. */
+static int finish(hn_tok **t_out, const char *origin, int rc, hn_err *e) {
+    hn_tok *t = *t_out;
     json_t *root = NULL;
-    hn_tok *t = *out = hn_alloc(sizeof *t);
-    if (!t) return hn_fail(e, HN_ENOMEM, "%s: out of memory for the tokenizer", dir);
-    int rc = tok_files_read(t, dir, e);
-    if (!rc && (!(t->arena = hn_arena_new(4096)) ||
+    if (!rc && (!(t->dir = hn_strdup(origin)) || !(t->arena = hn_arena_new(4096)) ||
                 !(t->pcre = pcre2_general_context_create(pcre_alloc, pcre_free, NULL))))
         rc = HN_ENOMEM;
     if (!rc) rc = tok_files_tree(t, &root, e);
@@ -47,10 +46,33 @@ int hn_tok_open(hn_tok **out, const char *dir, hn_err *e) {
     json_decref(root);
     if (!rc) return HN_OK;
     hn_tok_close(t);
-    *out = NULL;
+    *t_out = NULL;
     if (e && !e->code) hn_fail(e, rc, "out of memory for the tokenizer");
-    hn_fail_in(e, "%s", dir);
+    hn_fail_in(e, "%s", origin);
     return rc;
+}
+
+int hn_tok_open(hn_tok **t, const char *dir, hn_err *e) {
+    if (!(*t = hn_alloc(sizeof **t)))
+        return hn_fail(e, HN_ENOMEM, "%s: out of memory for the tokenizer", dir);
+    return finish(t, dir, tok_files_read(*t, dir, e), e);
+}
+
+int tok_from_memory(hn_tok **t, const char *origin, hn_buf *json, hn_buf *config, hn_err *e) {
+    int rc = json->oom || config->oom || !(*t = hn_alloc(sizeof **t)) ? HN_ENOMEM : HN_OK;
+    if (rc) {
+        *t = NULL;
+        hn_buf_free(json);
+        hn_buf_free(config);
+        return hn_fail(e, rc, "%s: out of memory for the tokenizer", origin);
+    }
+    tok_files_name(*t);
+    (*t)->file[TOK_JSON].data = json->data;
+    (*t)->file[TOK_JSON].n = json->n;
+    (*t)->file[TOK_CONFIG].data = config->data;
+    (*t)->file[TOK_CONFIG].n = config->n;
+    *json = *config = (hn_buf){ 0 };
+    return finish(t, origin, rc, e);
 }
 
 void hn_tok_close(hn_tok *t) {

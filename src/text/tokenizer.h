@@ -89,9 +89,27 @@ void hn_tok_stream_init(hn_tok_stream *s, const hn_tok *t, bool skip_special);
 void hn_tok_stream_add(hn_tok_stream *s, int32_t id, hn_buf *out);
 void hn_tok_stream_end(hn_tok_stream *s, hn_buf *out); /* an unfinished character becomes U+FFFD */
 
-/* The files the tokenizer was read from, or that it would be written to: a tokenizer that was opened
- * writes the same bytes, one that was trained or converted writes tokenizer.json and
- * tokenizer_config.json.  hn_tok_file is NULL when there is no such file ("chat_template.jinja", ...). */
+/* A tokenizer that was opened writes the files it was read from, byte for byte; one that was trained or
+ * converted writes tokenizer.json and tokenizer_config.json, with which `tokenizers` and `transformers` give
+ * the same ids.  hn_tok_file is one of those files (owned by t), or NULL when there is none of that name. */
 int hn_tok_save(const hn_tok *t, const char *dir, hn_err *e);
 const char *hn_tok_file(const hn_tok *t, const char *name, size_t *n);
+
+/* Training: byte-level BPE with GPT-2's pattern after single digits (SmolLM2's pipeline).  Ids: the special
+ * tokens, the 256 bytes, then one token a merge, the most frequent pair first and of equals the one of
+ * lowest ids; so the result is a function of the text alone. */
+typedef struct hn_tok_recipe {
+    int vocab;                  /* tokens wanted; fewer come out when the text has no more pairs */
+    int64_t min_count;          /* a pair seen less often is not merged; 0 means 1 */
+    const char *const *special; /* NULL: <|endoftext|>, <|im_start|>, <|im_end|> */
+    int n_special;
+    const char *role[HN_TOK_ROLES]; /* spellings of special tokens; with `special` NULL and none given:
+                                       eos <|im_end|>, pad <|endoftext|> */
+    const char *chat_template;      /* Jinja; NULL: ChatML where `special` is NULL, else none */
+} hn_tok_recipe;
+int hn_tok_train(hn_tok **t, const char *text, size_t n, const hn_tok_recipe *r, hn_err *e);
+
+/* Reads the tokenizer file of llama2.c (tok512.bin: u32 longest token; then a token f32 score, u32 length,
+ * bytes) with `vocab` tokens: <unk>, <s>, </s>, the 256 bytes, then pieces merged by score. */
+int hn_tok_from_llama2c(hn_tok **t, const char *path, int vocab, hn_err *e);
 #endif

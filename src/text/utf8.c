@@ -67,37 +67,59 @@ static bool in_ranges(int32_t cp, const int32_t (*r)[2], int n) {
 #define IN(cp, r) in_ranges(cp, r, (int)(sizeof(r) / sizeof *(r)))
 
 /* ---- newer than Unicode 14 ---- */
-static const int32_t letters[][2] = {
-    { 0x1C89, 0x1C8A },   { 0xA7CB, 0xA7CD },   { 0xA7DA, 0xA7DC },   { 0x105C0, 0x105F3 },
-    { 0x10D4A, 0x10D65 }, { 0x10D6F, 0x10D85 }, { 0x10EC2, 0x10EC4 }, { 0x1123F, 0x11240 },
-    { 0x11380, 0x11389 }, { 0x1138B, 0x1138B }, { 0x1138E, 0x1138E }, { 0x11390, 0x113B5 },
-    { 0x113B7, 0x113B7 }, { 0x113D1, 0x113D1 }, { 0x113D3, 0x113D3 }, { 0x11BC0, 0x11BE0 },
-    { 0x11F02, 0x11F02 }, { 0x11F04, 0x11F10 }, { 0x11F12, 0x11F33 }, { 0x1342F, 0x1342F },
-    { 0x13441, 0x13446 }, { 0x13460, 0x143FA }, { 0x16100, 0x1611D }, { 0x16D40, 0x16D6C },
-    { 0x18CFF, 0x18CFF }, { 0x1B132, 0x1B132 }, { 0x1B155, 0x1B155 }, { 0x1DF25, 0x1DF2A },
-    { 0x1E030, 0x1E06D }, { 0x1E4D0, 0x1E4EB }, { 0x1E5D0, 0x1E5ED }, { 0x1E5F0, 0x1E5F0 },
-    { 0x2B739, 0x2B739 }, { 0x2EBF0, 0x2EE5D }, { 0x31350, 0x323AF }
+static const hn_uni_range letters[] = {
+    { 0x1C89, 0x1C89, 'u' },   { 0x1C8A, 0x1C8A, 'l' },   { 0xA7CB, 0xA7CC, 'u' },
+    { 0xA7CD, 0xA7CD, 'l' },   { 0xA7DA, 0xA7DA, 'u' },   { 0xA7DB, 0xA7DB, 'l' },
+    { 0xA7DC, 0xA7DC, 'u' },   { 0x105C0, 0x105F3, 'o' }, { 0x10D4A, 0x10D4D, 'o' },
+    { 0x10D4E, 0x10D4E, 'm' }, { 0x10D4F, 0x10D4F, 'o' }, { 0x10D50, 0x10D65, 'u' },
+    { 0x10D6F, 0x10D6F, 'm' }, { 0x10D70, 0x10D85, 'l' }, { 0x10EC2, 0x10EC4, 'o' },
+    { 0x1123F, 0x11240, 'o' }, { 0x11380, 0x11389, 'o' }, { 0x1138B, 0x1138B, 'o' },
+    { 0x1138E, 0x1138E, 'o' }, { 0x11390, 0x113B5, 'o' }, { 0x113B7, 0x113B7, 'o' },
+    { 0x113D1, 0x113D1, 'o' }, { 0x113D3, 0x113D3, 'o' }, { 0x11BC0, 0x11BE0, 'o' },
+    { 0x11F02, 0x11F02, 'o' }, { 0x11F04, 0x11F10, 'o' }, { 0x11F12, 0x11F33, 'o' },
+    { 0x1342F, 0x1342F, 'o' }, { 0x13441, 0x13446, 'o' }, { 0x13460, 0x143FA, 'o' },
+    { 0x16100, 0x1611D, 'o' }, { 0x16D40, 0x16D42, 'm' }, { 0x16D43, 0x16D6A, 'o' },
+    { 0x16D6B, 0x16D6C, 'm' }, { 0x18CFF, 0x18CFF, 'o' }, { 0x1B132, 0x1B132, 'o' },
+    { 0x1B155, 0x1B155, 'o' }, { 0x1DF25, 0x1DF2A, 'l' }, { 0x1E030, 0x1E06D, 'm' },
+    { 0x1E4D0, 0x1E4EA, 'o' }, { 0x1E4EB, 0x1E4EB, 'm' }, { 0x1E5D0, 0x1E5ED, 'o' },
+    { 0x1E5F0, 0x1E5F0, 'o' }, { 0x2B739, 0x2B739, 'o' }, { 0x2EBF0, 0x2EE5D, 'o' },
+    { 0x31350, 0x323AF, 'o' }
 };
-static const int32_t numbers[][2] = { { 0x10D40, 0x10D49 }, { 0x116D0, 0x116E3 }, { 0x11BF0, 0x11BF9 },
-                                      { 0x11F50, 0x11F59 }, { 0x16130, 0x16139 }, { 0x16D70, 0x16D79 },
-                                      { 0x1CCF0, 0x1CCF9 }, { 0x1D2C0, 0x1D2D3 }, { 0x1E4F0, 0x1E4F9 },
-                                      { 0x1E5F1, 0x1E5FA } };
-static const int32_t marks[][2] = { { 0x897, 0x897 },     { 0xCF3, 0xCF3 },     { 0xECE, 0xECE },
-                                    { 0x10D69, 0x10D6D }, { 0x10EFC, 0x10EFF }, { 0x11241, 0x11241 },
-                                    { 0x113B8, 0x113C0 }, { 0x113C2, 0x113C2 }, { 0x113C5, 0x113C5 },
-                                    { 0x113C7, 0x113CA }, { 0x113CC, 0x113D0 }, { 0x113D2, 0x113D2 },
-                                    { 0x113E1, 0x113E2 }, { 0x11F00, 0x11F01 }, { 0x11F03, 0x11F03 },
-                                    { 0x11F34, 0x11F3A }, { 0x11F3E, 0x11F42 }, { 0x11F5A, 0x11F5A },
-                                    { 0x13440, 0x13440 }, { 0x13447, 0x13455 }, { 0x1611E, 0x1612F },
-                                    { 0x1E08F, 0x1E08F }, { 0x1E4EC, 0x1E4EF }, { 0x1E5EE, 0x1E5EF } };
+static const hn_uni_range numbers[] = { { 0x10D40, 0x10D49, 'd' }, { 0x116D0, 0x116E3, 'd' },
+                                        { 0x11BF0, 0x11BF9, 'd' }, { 0x11F50, 0x11F59, 'd' },
+                                        { 0x16130, 0x16139, 'd' }, { 0x16D70, 0x16D79, 'd' },
+                                        { 0x1CCF0, 0x1CCF9, 'd' }, { 0x1D2C0, 0x1D2D3, 'o' },
+                                        { 0x1E4F0, 0x1E4F9, 'd' }, { 0x1E5F1, 0x1E5FA, 'd' } };
+static const hn_uni_range marks[] = {
+    { 0x897, 0x897, 'n' },     { 0xCF3, 0xCF3, 'c' },     { 0xECE, 0xECE, 'n' },
+    { 0x10D69, 0x10D6D, 'n' }, { 0x10EFC, 0x10EFF, 'n' }, { 0x11241, 0x11241, 'n' },
+    { 0x113B8, 0x113BA, 'c' }, { 0x113BB, 0x113C0, 'n' }, { 0x113C2, 0x113C2, 'c' },
+    { 0x113C5, 0x113C5, 'c' }, { 0x113C7, 0x113CA, 'c' }, { 0x113CC, 0x113CD, 'c' },
+    { 0x113CE, 0x113CE, 'n' }, { 0x113CF, 0x113CF, 'c' }, { 0x113D0, 0x113D0, 'n' },
+    { 0x113D2, 0x113D2, 'n' }, { 0x113E1, 0x113E2, 'n' }, { 0x11F00, 0x11F01, 'n' },
+    { 0x11F03, 0x11F03, 'c' }, { 0x11F34, 0x11F35, 'c' }, { 0x11F36, 0x11F3A, 'n' },
+    { 0x11F3E, 0x11F3F, 'c' }, { 0x11F40, 0x11F40, 'n' }, { 0x11F41, 0x11F41, 'c' },
+    { 0x11F42, 0x11F42, 'n' }, { 0x11F5A, 0x11F5A, 'n' }, { 0x13440, 0x13440, 'n' },
+    { 0x13447, 0x13455, 'n' }, { 0x1611E, 0x16129, 'n' }, { 0x1612A, 0x1612C, 'c' },
+    { 0x1612D, 0x1612F, 'n' }, { 0x1E08F, 0x1E08F, 'n' }, { 0x1E4EC, 0x1E4EF, 'n' },
+    { 0x1E5EE, 0x1E5EF, 'n' }
+};
+#define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
 
-const int32_t (*hn_uni_newer(char category, int *n))[2] {
-    *n = (int)(category == 'L'   ? sizeof letters
-               : category == 'N' ? sizeof numbers
-               : category == 'M' ? sizeof marks
-                                 : 0) /
-         (int)sizeof letters[0];
+const hn_uni_range *hn_uni_newer(char category, int *n) {
+    *n = category == 'L'   ? COUNT(letters)
+         : category == 'N' ? COUNT(numbers)
+         : category == 'M' ? COUNT(marks)
+                           : 0;
     return category == 'L' ? letters : category == 'N' ? numbers : marks;
+}
+
+static bool newer(int32_t cp, char category, char sub) {
+    int n;
+    const hn_uni_range *r = hn_uni_newer(category, &n);
+    for (int i = 0; i < n; i++)
+        if (cp >= r[i].lo && cp <= r[i].hi && (!sub || r[i].sub == sub)) return true;
+    return false;
 }
 
 bool hn_uni_space(int32_t cp) {
@@ -111,7 +133,7 @@ bool hn_uni_numeric(int32_t cp) {
     static const int32_t newest[][2] = { { 0x11DE0, 0x11DE9 }, { 0x16FF4, 0x16FF6 } }; /* Unicode 17 */
     utf8proc_category_t c = utf8proc_category(cp);
     return (c >= UTF8PROC_CATEGORY_ND && c <= UTF8PROC_CATEGORY_NO) ||
-           (cp > 0x10000 && (IN(cp, numbers) || IN(cp, newest)));
+           (cp > 0x10000 && (newer(cp, 'N', 0) || IN(cp, newest)));
 }
 
 bool hn_uni_word(int32_t cp) {
@@ -125,12 +147,11 @@ bool hn_uni_word(int32_t cp) {
                                        { 0x200C, 0x200D } };
     utf8proc_category_t c = utf8proc_category(cp);
     return (c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_NL) || c == UTF8PROC_CATEGORY_PC ||
-           IN(cp, more) || IN(cp, letters) || IN(cp, marks) ||
-           (IN(cp, numbers) && (cp < 0x1D2C0 || cp > 0x1D2D3)); /* those are numbers but no digits */
+           IN(cp, more) || newer(cp, 'L', 0) || newer(cp, 'M', 0) || newer(cp, 'N', 'd');
 }
 
 bool hn_uni_after9(int32_t cp) {
-    static const int32_t newer[][2] = {
+    static const int32_t after[][2] = {
         { 0x7FD, 0x7FD },     { 0x897, 0x89F },     { 0x8CA, 0x8D3 },     { 0x9FE, 0x9FE },
         { 0xC3C, 0xC3C },     { 0xD3B, 0xD3C },     { 0xEBA, 0xEBA },     { 0x1715, 0x1715 },
         { 0x1ABF, 0x1ADD },   { 0x1AE0, 0x1AEB },   { 0x1DF6, 0x1DFA },   { 0xA82C, 0xA82C },
@@ -147,5 +168,5 @@ bool hn_uni_after9(int32_t cp) {
         { 0x1E5EE, 0x1E5EF }, { 0x1E6E3, 0x1E6E3 }, { 0x1E6E6, 0x1E6E6 }, { 0x1E6EE, 0x1E6EF },
         { 0x1E6F5, 0x1E6F5 }
     };
-    return cp > 0x7F0 && IN(cp, newer);
+    return cp > 0x7F0 && IN(cp, after);
 }

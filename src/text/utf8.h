@@ -21,7 +21,11 @@ bool hn_uni_word(int32_t cp);    /* Alphabetic, marks, decimal digits, connector
  * normalizes by the tables of Unicode 9, and what it leaves alone has to stay. */
 bool hn_uni_after9(int32_t cp);
 
-/* Members of general category L, N or M that are newer than Unicode 14, as n ranges: patterns must cut
- * the same text in the same way whatever version of Unicode the library knows. */
-const int32_t (*hn_uni_newer(char category, int *n))[2];
+/* Characters of general category L, N or M that are newer than Unicode 14, up to 16, as n ranges: patterns
+ * must cut the same text in the same way whatever version of Unicode the library knows. */
+typedef struct hn_uni_range {
+    int32_t lo, hi;
+    char sub; /* second letter of the category, as the d of Nd */
+} hn_uni_range;
+const hn_uni_range *hn_uni_newer(char category, int *n);
 #endif
