@@ -224,7 +224,7 @@ static void files(void **state) {
     assert_int_equal(f.seed, 4);
     assert_int_equal(hn_optset_set(set, "seed", "5", &err), HN_OK);
     assert_int_equal(f.seed, 5);
-    ok("--seed 6");
+    ok(with_config("seed: 3\n", "--seed 6"));
     assert_int_equal(hn_optset_set(set, "seed", "7", &err), HN_OK);
     assert_int_equal(f.seed, 6);
     assert_int_equal(hn_optset_set(set, "seed", "x", &err), HN_EPARSE);
@@ -300,6 +300,8 @@ static void nearest(void **state) {
     (void)state;
     static const char *const list[] = { "train", "eval", "generate", "learning_rate" };
     assert_string_equal(hn_nearest("tarin", list, 4), "train"); /* one swap, not two changes */
+    static const char *const ten[] = { "ten" };
+    assert_string_equal(hn_nearest("tne", ten, 1), "ten");
     assert_string_equal(hn_nearest("evl", list, 4), "eval");
     assert_string_equal(hn_nearest("generat", list, 4), "generate");
     assert_string_equal(hn_nearest("learnig_rat", list, 4), "learning_rate");

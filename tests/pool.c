@@ -48,21 +48,27 @@ static void every_item_once(void **state) {
     check_loop(100, 3); /* works without a pool too */
 }
 
-static void wakes_sleepers(void **state) {
+static void nap(void *ctx, int64_t lo, int64_t hi) {
+    usleep(300); /* longer than anybody spins: the caller falls asleep before the last slice ends */
+    for (int64_t i = lo; i < hi; i++) ((int *)ctx)[i]++;
+}
+
+static void waits_for_the_last_slice(void **state) {
     (void)state;
     hn_err e = { 0 };
     assert_int_equal(hn_pool_start(3, &e), HN_OK);
-    for (int i = 0; i < 30; i++) {
-        usleep(1000 * (useconds_t)(i % 3)); /* long enough for the workers to fall asleep */
-        check_loop(200, 1);
+    for (int repeat = 0; repeat < 50; repeat++) {
+        int count[7] = { 0 };
+        if (repeat % 2) usleep(5000); /* and the workers are asleep, too */
+        hn_parallel(7, 1, nap, count);
+        for (int i = 0; i < 7; i++) assert_int_equal(count[i], 1);
     }
     hn_pool_stop();
 }
 
 /* Two slices that wait for each other finish only if two threads run them at once. */
 typedef struct meeting {
-    atomic_int here;
-    atomic_bool met;
+    atomic_int here, met;
 } meeting;
 
 static void meet(void *ctx, int64_t lo, int64_t hi) {
@@ -70,7 +76,10 @@ static void meet(void *ctx, int64_t lo, int64_t hi) {
     (void)lo, (void)hi;
     atomic_fetch_add(&m->here, 1);
     for (double until = hn_now() + 10; hn_now() < until;)
-        if (atomic_load(&m->here) == 2) return atomic_store(&m->met, true);
+        if (atomic_load(&m->here) == 2) {
+            atomic_fetch_add(&m->met, 1);
+            return;
+        }
 }
 
 static void runs_at_once(void **state) {
@@ -79,9 +88,9 @@ static void runs_at_once(void **state) {
     assert_int_equal(hn_pool_start(2, &e), HN_OK);
     for (int i = 0; i < 3; i++) {
         meeting m = { 0 };
-        if (i) usleep(2000);
+        if (i) usleep(20000); /* long enough for the worker to fall asleep */
         hn_parallel(2, 1, meet, &m);
-        assert_true(atomic_load(&m.met));
+        assert_int_equal(atomic_load(&m.met), 2);
     }
     hn_pool_stop();
 }
@@ -107,11 +116,15 @@ static void nested(void **state) {
 }
 
 static void *other_caller(void *unused) {
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 300; i++) {
         int64_t sums[32] = { 0 };
         hn_parallel(32, 1, outer, sums);
         for (int k = 0; k < 32; k++)
             if (sums[k] != 4950) return &pool_failed;
+        int count[5] = { 0 };
+        if (i % 16 == 0) hn_parallel(5, 1, nap, count);
+        for (int k = 0; i % 16 == 0 && k < 5; k++)
+            if (count[k] != 1) return &pool_failed;
     }
     return unused;
 }
@@ -147,7 +160,7 @@ static void refuses_nonsense(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_item_once), cmocka_unit_test(wakes_sleepers),
+        cmocka_unit_test(every_item_once), cmocka_unit_test(waits_for_the_last_slice),
         cmocka_unit_test(runs_at_once),    cmocka_unit_test(nested),
         cmocka_unit_test(two_callers),     cmocka_unit_test(refuses_nonsense),
     };

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <nettle/sha2.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -18,11 +19,13 @@
 /* ---- the calls that can be made to fail ---- */
 long hn_io_fuse = -1;
 int hn_io_fault;
+bool hn_io_no_exchange;
 
 /* true: this call and all later ones fail as hn_io_fault says */
 static bool blown(void) {
     if (hn_io_fuse < 0) return false;
     if (hn_io_fuse > 0) return hn_io_fuse--, false;
+    if (hn_io_fault < 0) _exit(128 + SIGKILL);
     if (hn_io_fault) errno = hn_io_fault;
     return true;
 }

@@ -46,8 +46,8 @@ void hn_log_close(hn_log *l);
 int hn_dir_make(const char *path, hn_err *e); /* and its parents; fine when it is there */
 int hn_dir_replace(const char *from, const char *to, hn_err *e);
 int hn_dir_recover(const char *path, hn_err *e);
-int hn_dir_remove(const char *path,
-                  hn_err *e); /* with all it holds; links are not followed; fine when absent */
+/* With all it holds; links are not followed; fine when absent. */
+int hn_dir_remove(const char *path, hn_err *e);
 int hn_file_copy(const char *from, const char *to, hn_err *e); /* atomic */
 /* Calls each(ctx, name, e) for every entry of a folder in the order of the bytes of the names ("." and ".."
  * left out); a nonzero answer stops the walk and is returned. */
@@ -61,9 +61,11 @@ const char *hn_path_join(hn_buf *b, const char *dir, const char *name);
 int hn_file_sha256(const char *path, char hex[65], hn_err *e);
 void hn_sha256(const void *p, size_t n, char hex[65]);
 
-/* Tests only.  < 0: never; else counts down over opens, reads, writes, syncs, renames, mkdir and removals of
- * folders; the one at 0 fails as hn_io_fault says, and so do all after it. */
+/* Tests only.  hn_io_fuse < 0: never; else it counts down over opens, reads, writes, syncs, renames, mkdir
+ * and removals of folders; the one at 0 fails as hn_io_fault says, and so do all after it.  hn_io_fault is an
+ * errno value (EIO, ENOSPC); 0: reads and writes are short (legal, must not harm); -1: the process ends there
+ * with status 137, as by kill -9. */
 extern long hn_io_fuse;
-extern int
-    hn_io_fault; /* an errno value: EIO, ENOSPC; 0: reads and writes are short (legal, must not harm) */
+extern int hn_io_fault;
+extern bool hn_io_no_exchange; /* as on a file system that cannot exchange two names */
 #endif

@@ -102,7 +102,10 @@ int hn_dir_remove(const char *path, hn_err *e) {
 }
 
 static int exchange(const char *a, const char *b) {
-    return hn_io_refused() ? -1 : renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE);
+    if (hn_io_refused()) return -1;
+    if (!hn_io_no_exchange) return renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE);
+    errno = EINVAL;
+    return -1;
 }
 
 /* Two renames; the crash between them is hn_dir_recover's. */

@@ -23,10 +23,9 @@
 
 enum {
     LINE = 128, /* two cache lines: the neighbour is prefetched with each */
-    MAX_THREADS = 4096,
-    YIELDS = 64
+    MAX_THREADS = 4096
 };
-static const double spin_seconds = 3e-6;
+static const double spin_seconds = 3e-6, yield_seconds = 60e-6;
 
 typedef struct gate {
     _Alignas(LINE) atomic_uint turn; /* the futex word: changes at each wake-up */
@@ -39,14 +38,13 @@ static struct {
     _Alignas(LINE) int64_t n, grain, slices;
     hn_slice_fn *fn;
     void *ctx;
-    _Alignas(LINE) atomic_flag busy; /* held by the thread whose loop it is */
+    _Alignas(LINE)
+        atomic_flag busy; /* held by the thread whose loop it is: a call from a slice finds it taken */
     atomic_bool stop;
     gate work, finish; /* workers wait for slices; the caller waits for the last one */
     pthread_t *thread;
     atomic_int threads;
 } pool = { .busy = ATOMIC_FLAG_INIT };
-
-static _Thread_local bool inside; /* this thread is in a slice */
 
 static void relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
@@ -70,17 +68,17 @@ static bool has_work(void) { return atomic_load(&pool.left) > 0 || atomic_load(&
 static bool has_finished(void) { return atomic_load(&pool.done) == pool.slices; }
 
 static void wait_for(gate *g, bool (*ready)(void)) {
-    double until = hn_now() + spin_seconds;
-    do {
+    double start = hn_now();
+    do
         for (int i = 0; i < 8; i++) {
             if (ready()) return;
             relax();
         }
-    } while (hn_now() < until);
-    for (int i = 0; i < YIELDS; i++) {
+    while (hn_now() < start + spin_seconds);
+    do {
         if (ready()) return;
         sched_yield();
-    }
+    } while (hn_now() < start + yield_seconds);
     atomic_fetch_add(&g->asleep, 1);
     for (;;) {
         unsigned turn = atomic_load(&g->turn);
@@ -113,7 +111,6 @@ static void help_out(void) {
 }
 
 static void *worker(void *unused) {
-    inside = true;
     while (!atomic_load(&pool.stop)) {
         help_out();
         wait_for(&pool.work, has_work);
@@ -157,7 +154,7 @@ int hn_pool_start(int n, hn_err *e) {
 }
 
 void hn_pool_stop(void) {
-    hn_assert(!inside);
+    hn_assert(!atomic_flag_test_and_set(&pool.busy)); /* no loop is under way */
     int workers = hn_pool_threads() - 1;
     atomic_store(&pool.stop, true);
     wake(&pool.work, workers);
@@ -166,6 +163,7 @@ void hn_pool_stop(void) {
     atomic_store(&pool.threads, 1);
     hn_free(pool.thread);
     pool.thread = NULL;
+    atomic_flag_clear(&pool.busy);
 }
 
 int hn_pool_threads(void) {
@@ -176,7 +174,7 @@ int hn_pool_threads(void) {
 void hn_parallel(int64_t n, int64_t grain, hn_slice_fn *fn, void *ctx) {
     hn_assert(grain >= 1 && n >= 0);
     int64_t slices = n / grain + (n % grain != 0);
-    if (slices <= 1 || inside || hn_pool_threads() == 1 ||
+    if (slices <= 1 || hn_pool_threads() == 1 ||
         atomic_flag_test_and_set_explicit(&pool.busy, memory_order_acquire)) {
         for (int64_t i = 0; i < slices; i++) slice(fn, ctx, n, grain, i);
         return;
@@ -185,9 +183,7 @@ void hn_parallel(int64_t n, int64_t grain, hn_slice_fn *fn, void *ctx) {
     atomic_store_explicit(&pool.done, 0, memory_order_relaxed);
     atomic_store(&pool.left, slices);
     wake(&pool.work, slices - 1);
-    inside = true;
     help_out();
-    inside = false;
     if (!has_finished()) wait_for(&pool.finish, has_finished);
     atomic_flag_clear_explicit(&pool.busy, memory_order_release);
 }
