@@ -109,7 +109,8 @@ static void product_run(const hn_gemm_kernels *kn, const hn_gemm_job *j) {
     int64_t items = ceil_div(j->M, c.rows) * c.panels;
     /* a slice is worth starting at some microseconds: by arithmetic, or by the bytes of B it reads */
     int64_t cost = max64(1, kn->panel * row_bytes / 16 + min64(c.rows, j->M) * kn->panel * j->K / 128);
-    int64_t grain = max64(max64(1, 4096 / cost), items / (8 * hn_pool_threads()));
+    int64_t grain = max64(1, 4096 / cost), even = items / (8 * hn_pool_threads());
+    grain = hn_pool_threads() == 1 ? max64(1, items) : max64(grain, even);
     hn_parallel(items, grain, product_slice, &c);
 }
 

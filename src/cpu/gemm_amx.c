@@ -10,11 +10,9 @@
 #include "cpu/transpose.h"
 
 enum {
-    T = 16,        /* rows of a tile, and f32 columns */
-    KS = 32,       /* bf16 k of a step */
-    TILE = 1024,   /* bytes */
-    STEPS = 16,    /* of k in a block: panel and rows of one block lie in the first-level cache */
-    MAX_ROWS = 192 /* of a block given to us */
+    T = 16,     /* rows of a tile, and f32 columns */
+    KS = 32,    /* bf16 k of a step */
+    TILE = 1024 /* bytes */
 };
 
 /* ---- packing ---- */
@@ -84,100 +82,126 @@ static void configure(int rows) {
         c.colsb[i] = 64;
         c.rows[i] = (uint8_t)(i < 6 ? rows : T);
     }
+    __asm__ volatile("" : : "r"(&c) : "memory"); /* gcc 12 thinks that ldtilecfg reads 8 bytes */
     _tile_loadconfig(&c);
 }
 
-/* Sums of 2 x 2 tiles over n steps; a0, a1: row tiles, b: a panel; s: four tiles of sums. */
-static void steps22(const char *a0, const char *a1, const char *b, int64_t n, float *s, bool first) {
-    if (first) {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-    } else {
-        _tile_loadd(0, s, 64);
-        _tile_loadd(1, s + 256, 64);
-        _tile_loadd(2, s + 512, 64);
-        _tile_loadd(3, s + 768, 64);
+static bool is_direct(const hn_gemm_job *j, int64_t m, int64_t rows, int64_t m1, int64_t col, int64_t cols) {
+    return !j->bias && !j->accumulate && m + rows <= m1 && col + cols <= j->N;
+}
+
+/* One tile from sums to C at row m, column col. */
+static void finish(const hn_gemm_job *j, const float *s, int64_t m, int64_t m1, int64_t col) {
+    int64_t n = j->N - col;
+    if (n <= 0) return;
+    V bias = j->bias ? vload_n(j->bias + col, n) : vzero();
+    for (int r = 0; r < T && m + r < m1; r++) {
+        float *c = j->C + (m + r) * j->ldc + col;
+        V y = vload(s + r * T);
+        if (j->bias) y = vadd(y, bias);
+        if (j->accumulate) y = vadd(vload_n(c, n), y);
+        vstore_n(c, n, y);
     }
-    for (int64_t i = 0; i < n; i++, a0 += TILE, a1 += TILE, b += 2 * TILE) {
+}
+
+/* 2 x 2 tiles: rows from m (A at a0 and a1), one panel of B.  A comes from the second-level cache and is read
+ * with the hint not to keep it, so that the panel stays in the first.  C is asked for while the sums form,
+ * two rows a step, and of the next panel two lines a step. */
+static void square(const hn_gemm_job *j, const char *a0, const char *a1, const char *b, const char *next,
+                   int64_t m, int64_t m1, int64_t col) {
+    _Alignas(64) float sums[4][T * T];
+    int64_t steps = (j->K + KS - 1) / KS, ld = j->ldc * 4;
+    char *c = (char *)(j->C + m * j->ldc + col);
+    const char *ask = c;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int64_t i = 0; i < steps; i++, a0 += TILE, a1 += TILE, b += 2 * TILE, next += 128) {
         _tile_loadd(6, b, 64);
-        _tile_loadd(4, a0, 64);
+        _tile_stream_loadd(4, a0, 64);
         _tile_dpbf16ps(0, 4, 6);
         _tile_loadd(7, b + TILE, 64);
         _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, a1, 64);
+        if (i < T) {
+            __builtin_prefetch(ask, 1);
+            __builtin_prefetch(ask + 64, 1);
+            __builtin_prefetch(ask + ld, 1);
+            __builtin_prefetch(ask + ld + 64, 1);
+            ask += 2 * ld;
+        }
+        __builtin_prefetch(next, 0, 2);
+        __builtin_prefetch(next + 64, 0, 2);
+        _tile_stream_loadd(5, a1, 64);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
     }
-    _tile_stored(0, s, 64);
-    _tile_stored(1, s + 256, 64);
-    _tile_stored(2, s + 512, 64);
-    _tile_stored(3, s + 768, 64);
+    if (is_direct(j, m, 2 * T, m1, col, 2 * T)) {
+        _tile_stored(0, c, ld);
+        _tile_stored(1, c + 64, ld);
+        _tile_stored(2, c + T * ld, ld);
+        _tile_stored(3, c + T * ld + 64, ld);
+        return;
+    }
+    _tile_stored(0, sums[0], 64);
+    _tile_stored(1, sums[1], 64);
+    _tile_stored(2, sums[2], 64);
+    _tile_stored(3, sums[3], 64);
+    for (int i = 0; i < 4; i++) finish(j, sums[i], m + i / 2 * T, m1, col + i % 2 * T);
 }
 
-/* The same for one row tile. */
-static void steps12(const char *a0, const char *b, int64_t n, float *s, bool first) {
-    if (first) {
-        _tile_zero(0);
-        _tile_zero(1);
-    } else {
-        _tile_loadd(0, s, 64);
-        _tile_loadd(1, s + 256, 64);
-    }
-    for (int64_t i = 0; i < n; i++, a0 += TILE, b += 2 * TILE) {
-        _tile_loadd(4, a0, 64);
-        _tile_loadd(6, b, 64);
+/* 1 x 4 tiles: up to 16 rows, this panel and the next (b1; where there is none, this one again, unused). */
+static void wide(const hn_gemm_job *j, const char *a, const char *b0, const char *b1, int64_t m, int64_t m1,
+                 int64_t col, int n_panel) {
+    _Alignas(64) float sums[4][T * T];
+    int64_t steps = (j->K + KS - 1) / KS;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int64_t i = 0; i < steps; i++, a += TILE, b0 += 2 * TILE, b1 += 2 * TILE) {
+        _tile_loadd(4, a, 64);
+        _tile_loadd(6, b0, 64);
         _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, b + TILE, 64);
+        _tile_loadd(7, b0 + TILE, 64);
         _tile_dpbf16ps(1, 4, 7);
+        if (n_panel == 1) continue;
+        _tile_loadd(6, b1, 64);
+        _tile_dpbf16ps(2, 4, 6);
+        _tile_loadd(7, b1 + TILE, 64);
+        _tile_dpbf16ps(3, 4, 7);
     }
-    _tile_stored(0, s, 64);
-    _tile_stored(1, s + 256, 64);
-}
-
-/* Two finished tiles side by side, rows from m, columns from col, to C. */
-static void finish(const hn_gemm_job *j, const float *s, int64_t m, int64_t m1, int64_t col) {
-    for (int half = 0; half < 2; half++, s += 256, col += T) {
-        int64_t n = j->N - col;
-        if (n <= 0) return;
-        V bias = j->bias ? vload_n(j->bias + col, n) : vzero();
-        for (int r = 0; r < T && m + r < m1; r++) {
-            float *c = j->C + (m + r) * j->ldc + col;
-            V y = vload(s + r * T);
-            if (j->bias) y = vadd(y, bias);
-            if (j->accumulate) y = vadd(vload_n(c, n), y);
-            vstore_n(c, n, y);
-        }
-    }
+    _tile_stored(0, sums[0], 64);
+    _tile_stored(1, sums[1], 64);
+    _tile_stored(2, sums[2], 64);
+    _tile_stored(3, sums[3], 64);
+    for (int i = 0; i < 2 * n_panel; i++) finish(j, sums[i], m, m1, col + i * T);
 }
 
 static void block(const hn_gemm_job *j, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
-    _Alignas(64) float sums[MAX_ROWS / T][2][256];
-    hn_assert(m1 - m0 <= MAX_ROWS);
-    int64_t steps = (j->K + KS - 1) / KS, tiles = (m1 - m0 + T - 1) / T;
-    const char *a = (const char *)j->A + m0 / T * steps * TILE;
+    int64_t steps = (j->K + KS - 1) / KS, row_tile = steps * TILE;
+    const char *a = (const char *)j->A + m0 / T * row_tile;
     configure(j->M < T ? (int)j->M : T);
+    int64_t pairs_end = m0 + (m1 - m0 > T ? (m1 - m0 + T - 1) / (2 * T) * 2 * T : 0);
     for (int64_t p = p0; p < p1; p++) {
-        for (int64_t k = 0; k == 0 || k < steps; k += STEPS) {
-            const char *b = j->B + (size_t)p * j->panel_bytes + k * 2 * TILE;
-            int64_t n = steps - k < STEPS ? steps - k : STEPS;
-            for (int64_t t = 0; t < tiles; t += 2) {
-                const char *a0 = a + (t * steps + k) * TILE;
-                if (t + 1 < tiles) steps22(a0, a0 + steps * TILE, b, n, sums[t][0], k == 0);
-                else steps12(a0, b, n, sums[t][0], k == 0);
-                if (k + n < steps) continue;
-                finish(j, sums[t][0], m0 + t * T, m1, p * 2 * T);
-                if (t + 1 < tiles) finish(j, sums[t + 1][0], m0 + (t + 1) * T, m1, p * 2 * T);
-            }
+        const char *b = j->B + (size_t)p * j->panel_bytes, *next = b + j->panel_bytes;
+        for (int64_t m = m0; m < pairs_end; m += 2 * T, next += steps * 128) {
+            const char *at = a + (m - m0) / T * row_tile;
+            square(j, at, at + row_tile, b, next, m, m1, p * 2 * T);
         }
     }
+    if (pairs_end < m1)
+        for (int64_t p = p0; p < p1; p += 2) {
+            const char *b = j->B + (size_t)p * j->panel_bytes;
+            wide(j, a + (pairs_end - m0) / T * row_tile, b, b + j->panel_bytes, pairs_end, m1, p * 2 * T,
+                 p + 1 < p1 ? 2 : 1);
+        }
     _tile_release();
 }
 
 const hn_gemm_kernels hn_gemm_kernels_amx = { .panel = 2 * T,
                                               .rows = 2 * T,
-                                              .max_rows = MAX_ROWS,
+                                              .max_rows = 512,
                                               .k_step = KS,
                                               .size = 2,
                                               .needs_a = true,
