@@ -34,6 +34,7 @@ enum {                       /* what the trainer must provide before prepare() *
 typedef struct hn_algo {
     HN_PLUGIN;
     double learning_rate; /* the default users of the field expect */
+    bool learns_rollouts; /* whatever the options: its samples are the policy's own answers */
     unsigned (*needs)(const void *priv);
     /* Host work on the whole step: declares and fills columns.  Metrics that do not depend on the forward
      * pass. */

@@ -327,6 +327,8 @@ static int add_flag(hn_optset *s, int argc, char **argv, int *i, hn_err *e) {
     return rc ? rc : hn_optset_give(s, &g, e);
 }
 
+void hn_optset_plain_config(hn_optset *s) { s->plain_config = true; }
+
 int hn_optset_args(hn_optset *s, int argc, char **argv, hn_err *e) {
     bool only_words = false;
     int rc = HN_OK;
@@ -343,6 +345,7 @@ int hn_optset_args(hn_optset *s, int argc, char **argv, hn_err *e) {
     }
     if (!rc) rc = hn_optset_settle(s, e);
     const hn_given *config = NULL;
+    if (s->plain_config) return rc;
     for (int64_t i = first; !rc && i < s->n_given; i++)
         if (!strcmp(s->given[i].key, "config")) {
             s->given[i].used = true;

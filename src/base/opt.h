@@ -52,6 +52,8 @@ int hn_optset_ignored(hn_optset *s, const char *name, const char *why, hn_err *e
  * Values whose key no table knows yet are kept until hn_optset_done.  HN_EPARSE and HN_ERANGE
  * messages start with the flag or file:line: key. */
 int hn_optset_args(hn_optset *s, int argc, char **argv, hn_err *e);
+/* From now on --config is an option like any other, whose file the command reads itself. */
+void hn_optset_plain_config(hn_optset *s);
 int hn_optset_yaml(hn_optset *s, const char *path, hn_err *e);
 /* Like a line of a config file, except that it may replace one. */
 int hn_optset_set(hn_optset *s, const char *key, const char *val, hn_err *e);

@@ -34,7 +34,8 @@ struct hn_optset {
     hn_pair *alias, *ignored;
     hn_given *given;
     const char **word, **warning;
-    int *word_at; /* argv index of each word: values that turn out to be words go back in order */
+    int *word_at;      /* argv index of each word: values that turn out to be words go back in order */
+    bool plain_config; /* hn_optset_plain_config */
     int64_t n_group, n_alias, n_ignored, n_given, n_word, n_warning, n_file;
     int64_t cap_group, cap_alias, cap_ignored, cap_given, cap_word, cap_word_at, cap_warning;
 };

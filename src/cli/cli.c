@@ -1,6 +1,7 @@
 /* cli.c - the life of a command: options in, errors and exit code out, Ctrl-C on the way. */
 #include "cli/cli.h"
 
+#include "algo/algo.h"
 #include "base/pool.h"
 #include "cpu/cpu.h"
 
@@ -12,6 +13,9 @@ static const hn_command *const all[] = {
 #define HN_COMMAND(name) &hn_command_##name,
 #include "cli/commands.h"
 #undef HN_COMMAND
+#define HN_ALGO(name) &hn_command_##name,
+#include "algo/algos.h"
+#undef HN_ALGO
 };
 enum { COUNT = sizeof all / sizeof *all };
 
@@ -25,6 +29,8 @@ const hn_command *hn_command_find(const char *name) {
         if (!strcmp(all[i]->name, name)) return all[i];
     return NULL;
 }
+
+const char *hn_command_page(const hn_command *c) { return c->help ? c->help : hn_algo_find(c->name)->help; }
 
 /* ---- Ctrl-C ---- */
 static volatile sig_atomic_t asked;
@@ -69,7 +75,7 @@ static const hn_opt common[] = {
 
 static bool quiet; /* of the running command; progress asks for it */
 
-int hn_cli_begin(hn_cli *c, const hn_command *command, int argc, char **argv) {
+static int begin(hn_cli *c, const hn_command *command, int argc, char **argv, bool plain) {
     static const char *const aliases[][2] = { { "model_name_or_path", "model" },
                                               { "dataset_name", "data" },
                                               { "output_dir", "out" } };
@@ -80,7 +86,16 @@ int hn_cli_begin(hn_cli *c, const hn_command *command, int argc, char **argv) {
     int rc = hn_optset_add(c->opts, "Common options", common, &c->common, e);
     for (size_t i = 0; !rc && i < sizeof aliases / sizeof *aliases; i++)
         rc = hn_optset_alias(c->opts, aliases[i][0], aliases[i][1], e);
+    if (plain) hn_optset_plain_config(c->opts);
     return rc ? rc : hn_optset_args(c->opts, argc, argv, e);
+}
+
+int hn_cli_begin(hn_cli *c, const hn_command *command, int argc, char **argv) {
+    return begin(c, command, argc, argv, false);
+}
+
+int hn_cli_begin_plain(hn_cli *c, const hn_command *command, int argc, char **argv) {
+    return begin(c, command, argc, argv, true);
 }
 
 int hn_cli_add(hn_cli *c, const char *title, const hn_opt *table, void *fields) {
@@ -91,7 +106,7 @@ static int print_page(hn_cli *c) {
     hn_buf b = { 0 };
     hn_optset_help(c->opts, &b);
     if (b.oom) return hn_fail(&c->err, HN_ENOMEM, "out of memory");
-    printf("hone %s - %s\n\n%s", c->command->name, c->command->help, b.data);
+    printf("hone %s - %s\n\n%s", c->command->name, hn_command_page(c->command), b.data);
     hn_buf_free(&b);
     c->page = true;
     return HN_ESTOP;

@@ -29,13 +29,18 @@ typedef enum {
 
 typedef struct hn_command {
     const char *name;
-    const char *help;                  /* the first line is for the list; all of it is the command's page */
+    const char *help; /* the first line is for the list; all of it is the command's page; NULL: the
+                         algorithm of that name has it */
     int (*run)(int argc, char **argv); /* words after the command's name; returns an exit code */
 } hn_command;
 
 #define HN_COMMAND(name) extern const hn_command hn_command_##name;
 #include "cli/commands.h"
 #undef HN_COMMAND
+#define HN_ALGO(name) extern const hn_command hn_command_##name;
+#include "algo/algos.h" /* a learner is a command */
+#undef HN_ALGO
+const char *hn_command_page(const hn_command *c);
 const hn_command *const *hn_command_all(int *n);
 const hn_command *hn_command_find(const char *name); /* NULL: there is none */
 
@@ -58,6 +63,8 @@ typedef struct hn_cli {
 
 /* Collects the words and the config file; 0 or an error code, as the next two. */
 int hn_cli_begin(hn_cli *c, const hn_command *command, int argc, char **argv);
+/* The same for a command whose --config is not a YAML file of options but a file it reads itself. */
+int hn_cli_begin_plain(hn_cli *c, const hn_command *command, int argc, char **argv);
 int hn_cli_add(hn_cli *c, const char *title, const hn_opt *table, void *fields);
 /* All tables are added: prints the help page (and fails, with page set) or refuses unknown options, shows
  * warnings, chooses the kernel tier, starts the threads and listens for Ctrl-C. */

@@ -29,7 +29,8 @@ static void print_list(FILE *f) {
         "Commands:\n",
         HN_VERSION);
     for (int i = 0; i < n; i++)
-        fprintf(f, "  %-12s %.*s\n", all[i]->name, (int)strcspn(all[i]->help, "\n"), all[i]->help);
+        fprintf(f, "  %-12s %.*s\n", all[i]->name, (int)strcspn(hn_command_page(all[i]), "\n"),
+                hn_command_page(all[i]));
     fprintf(f, "\nTopics:\n");
     for (int i = 0; i < TOPICS; i++) fprintf(f, "  %-12s %s\n", topics[i].name, topics[i].line);
     fprintf(f, "\nhone help COMMAND shows its options.\n");

@@ -19,3 +19,20 @@ int hn_cli_model(hn_cli *c, hn_model **m) {
                 hn_cpu_tier_name(), hn_pool_threads());
     return HN_OK;
 }
+
+int hn_cli_task(hn_cli *c, const char *name, const hn_task **t, void **priv) {
+    if (!(*t = hn_task_find(name, &c->err))) return c->err.code;
+    if (!(*priv = hn_alloc((*t)->priv_size + 1))) return hn_fail(&c->err, HN_ENOMEM, "no memory for a task");
+    char title[80];
+    snprintf(title, sizeof title, "Task %s", (*t)->name);
+    return (*t)->opts ? hn_cli_add(c, title, (*t)->opts, *priv) : HN_OK;
+}
+
+int hn_cli_task_open(hn_cli *c, const hn_task *t, void *priv) {
+    return t->open ? t->open(priv, &c->err) : HN_OK;
+}
+
+void hn_cli_task_close(const hn_task *t, void *priv) {
+    if (t && priv && t->close) t->close(priv);
+    hn_free(priv);
+}

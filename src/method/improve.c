@@ -389,3 +389,43 @@ void hn_improve_release(hn_improve *im) {
     json_decref(im->final);
     im->final = NULL;
 }
+
+int hn_improve_rollback(const char *out, int64_t round, int64_t *head, hn_err *e) {
+    hn_buf path = { 0 }, from = { 0 };
+    json_error_t je;
+    int rc = hn_path_join(&path, out, "improve.json") ? HN_OK : hn_fail(e, HN_ENOMEM, "no memory for a path");
+    json_t *j = rc ? NULL : json_load_file(path.data, 0, &je), *rounds = json_object_get(j, "rounds");
+    if (!rc && !json_is_array(rounds))
+        rc = hn_fail(e, HN_EPARSE, "%s: there is no run of hone improve here", path.data);
+    int64_t now = json_integer_value(json_object_get(j, "head")), to = 0;
+    bool known = round <= 0;
+    for (size_t i = 0; !rc && i < json_array_size(rounds); i++) {
+        const json_t *r = json_array_get(rounds, i);
+        int64_t n = json_integer_value(json_object_get(r, "round"));
+        if (!json_is_true(json_object_get(r, "accepted"))) continue;
+        if (round < 0 && n < now) to = n;
+        if (round > 0 && n == round) to = n, known = true;
+    }
+    if (!rc && !known)
+        rc = hn_fail(e, HN_ERANGE, "%s: round %lld was not accepted: there is nothing to go back to",
+                     path.data, (long long)round);
+    if (!rc && round < 0 && !now)
+        rc = hn_fail(e, HN_ERANGE, "%s: no accepted round is left to take back", path.data);
+    const char *given = json_string_value(json_object_get(j, "given"));
+    char name[48];
+    snprintf(name, sizeof name, "round-%lld/model", (long long)to);
+    if (!rc && !(to ? hn_path_join(&from, out, name) : hn_path_join(&from, given ? given : "", ".")))
+        rc = hn_fail(e, HN_ENOMEM, "no memory for a path");
+    hn_model *m = NULL;
+    if (!rc) rc = hn_model_open(&m, from.data, HN_PREC_F32, e);
+    if (!rc && !hn_path_join(&path, out, "model")) rc = hn_fail(e, HN_ENOMEM, "no memory for a path");
+    if (!rc) rc = hn_model_save(m, path.data, HN_ST_F32, true, NULL, NULL, e);
+    if (!rc && json_object_set_new(j, "head", json_integer(to))) rc = hn_fail(e, HN_ENOMEM, "no memory");
+    if (!rc) rc = write_json(out, "improve.json", j, e);
+    *head = to;
+    hn_model_close(m);
+    json_decref(j);
+    hn_buf_free(&path);
+    hn_buf_free(&from);
+    return rc;
+}

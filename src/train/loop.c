@@ -5,9 +5,11 @@
 #include "train/state.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 int64_t hn_loop_steps(const hn_train_config *c, double batches_per_epoch) {
     if (c->max_steps > 0) return c->max_steps;
@@ -148,6 +150,52 @@ int hn_loop_resume(hn_loop *l, const char *dir, bool allow_tier, hn_err *e) {
     }
     json_decref(j);
     hn_buf_free(&b);
+    return rc;
+}
+
+json_t *hn_checkpoint_state(const char *dir) {
+    hn_buf b = { 0 };
+    json_t *j = hn_path_join(&b, dir, "trainer_state.json") ? json_load_file(b.data, 0, NULL) : NULL;
+    json_t *s = json_incref(json_object_get(json_object_get(j, "hone"), "state"));
+    json_decref(j);
+    hn_buf_free(&b);
+    return s;
+}
+
+/* ---- the finished model ---- */
+typedef struct {
+    const char *from, *to;
+    bool config; /* this pass moves config.json, or everything else */
+} move_ctx;
+
+static int move_one(void *ctx, const char *name, hn_err *e) {
+    const move_ctx *m = ctx;
+    if (!strcmp(name, "config.json") != m->config) return HN_OK;
+    hn_buf a = { 0 }, b = { 0 };
+    int rc = hn_path_join(&a, m->from, name) && hn_path_join(&b, m->to, name)
+                 ? HN_OK
+                 : hn_fail(e, HN_ENOMEM, "no memory for a path");
+    if (!rc && rename(a.data, b.data))
+        rc = hn_fail(e, HN_EIO, "%s: cannot be moved to %s: %s", a.data, b.data, strerror(errno));
+    hn_buf_free(&a);
+    hn_buf_free(&b);
+    return rc;
+}
+
+int hn_loop_finish(hn_loop *l, hn_err *e) {
+    hn_buf b = { 0 }, old = { 0 };
+    int rc = hn_path_join(&b, l->out, ".final") && hn_path_join(&old, l->out, "config.json")
+                 ? HN_OK
+                 : hn_fail(e, HN_ENOMEM, "no memory for a path");
+    if (!rc) rc = hn_model_save(l->model, b.data, l->dtype, true, NULL, NULL, e);
+    if (!rc) unlink(old.data);
+    move_ctx m = { b.data, l->out, false };
+    if (!rc) rc = hn_dir_each(b.data, move_one, &m, e);
+    m.config = true;
+    if (!rc) rc = hn_dir_each(b.data, move_one, &m, e);
+    if (!rc) rc = hn_dir_remove(b.data, e);
+    hn_buf_free(&b);
+    hn_buf_free(&old);
     return rc;
 }
 

@@ -25,6 +25,7 @@ typedef struct hn_watch {
     int (*metrics)(void *ctx, int64_t step, const hn_metrics *m, bool log,
                    hn_err *e);                                          /* after every update */
     int (*evaluate)(void *ctx, int64_t step, hn_metrics *m, hn_err *e); /* every eval_steps */
+    json_t *(*state)(void *ctx); /* what else a checkpoint has to remember: a new object, deterministic */
     int (*saved)(void *ctx, int64_t step, const char *dir, hn_err *e);
     int (*broken)(void *ctx, int64_t step, const hn_forest *f, hn_err *e); /* a step that was not finite */
     bool (*stop)(void *ctx);                                               /* asked between updates */
@@ -50,8 +51,13 @@ int64_t hn_checkpoint_newest(const char *out, char **dir, hn_err *e);
 /* Loads weights, moments, step and history from a checkpoint.  Another tier, or a config whose keys that
  * decide the numbers differ, is an error that names them (`allow_tier`: not for the tier). */
 int hn_loop_resume(hn_loop *l, const char *dir, bool allow_tier, hn_err *e);
+/* What watch.state had put into a checkpoint; a new reference, NULL when there is nothing. */
+json_t *hn_checkpoint_state(const char *dir);
 int hn_loop_save(hn_loop *l, hn_err *e); /* out/checkpoint-<step> */
 /* Runs to the end.  HN_ESTOP: watch.stop asked for it, and a checkpoint holds the state. */
 int hn_loop_run(hn_loop *l, hn_err *e);
+/* Writes the model as it is into `out` itself, an ordinary model directory beside the checkpoints: every file
+ * in one step, config.json last, so that the folder is a model only once it is whole. */
+int hn_loop_finish(hn_loop *l, hn_err *e);
 void hn_loop_release(hn_loop *l);
 #endif

@@ -1,0 +1,100 @@
+/* data.c - `hone data`: rows made from a task, and a look at what a learner would see. */
+#include "base/io.h"
+#include "cli/cli.h"
+#include "cli/models.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    const char *task;
+    int64_t items, from;
+    int split;
+    bool text;
+} data_options;
+
+/* clang-format off */
+#define AT(field) .at = offsetof(data_options, field)
+static const hn_opt table[] = {
+    { .name = "task", .help = "for make: the task whose items are written", .type = HN_OPT_STR, AT(task) },
+    { .name = "split", .help = "for make: which part of the task", .type = HN_OPT_ENUM, AT(split), .choices = "train|gate|test" },
+    { .name = "items", .help = "for make: how many items", .type = HN_OPT_INT, AT(items), .def = 1000, .min = 1, .max = 1e9 },
+    { .name = "from", .help = "for make: the first item", .type = HN_OPT_INT, AT(from), .min = 0, .max = 1e15 },
+    { .name = "text", .help = "for make: plain text (to train a tokenizer on) instead of JSON lines", .type = HN_OPT_BOOL, AT(text) },
+    { 0 },
+};
+#undef AT
+/* clang-format on */
+
+/* {"prompt","completion"}: both texts, or both lists of messages. */
+static char *row_json(const hn_item *it, hn_err *e) {
+    json_t *j = it->prompt ? json_pack("{s:s, s:s?}", "prompt", it->prompt, "completion", it->solution)
+                           : json_pack("{s:O, s:[{s:s, s:s?}]}", "prompt", it->messages, "completion", "role",
+                                       "assistant", "content", it->solution);
+    if (j && it->answer) json_object_set_new(j, "answer", json_string(it->answer));
+    char *line = j ? json_dumps(j, JSON_COMPACT) : NULL;
+    json_decref(j);
+    if (!line) hn_fail(e, HN_ENOMEM, "no memory for a row");
+    return line;
+}
+
+static int make(hn_cli *c, const data_options *o, const hn_task *t, const void *priv) {
+    hn_err *e = &c->err;
+    int rc = hn_cli_need(c, "out", c->common.out);
+    hn_out *out = NULL;
+    int64_t all = t->count(priv, (hn_split)o->split), wrote = 0;
+    if (!rc) rc = hn_out_open(&out, c->common.out, e);
+    hn_progress *bar = hn_progress_open("data", o->items);
+    for (int64_t i = o->from; i < o->from + o->items && (all < 0 || i < all) && !rc; i++) {
+        hn_item it = { 0 };
+        rc = t->item(priv, (hn_split)o->split, (uint64_t)c->common.seed, i, &it, e);
+        if (!rc && o->text)
+            hn_out_fmt(out, "%s%s\n\n", it.prompt ? it.prompt : "", it.solution ? it.solution : "");
+        char *line = rc || o->text ? NULL : row_json(&it, e);
+        if (!rc && !o->text) rc = line ? HN_OK : HN_ENOMEM;
+        if (line) hn_out_fmt(out, "%s\n", line);
+        free(line);
+        hn_item_release(&it);
+        wrote += !rc;
+        if (i % 256 == 0) hn_progress_update(bar, i - o->from, "");
+        if (!rc && hn_cli_stopped(NULL)) rc = hn_fail(e, HN_ESTOP, "nothing was written");
+    }
+    hn_progress_close(bar);
+    if (!rc) rc = hn_out_commit(out, e);
+    else hn_out_abandon(out);
+    if (!rc)
+        printf("%s: %lld items of %s, %s split\n", c->common.out, (long long)wrote, t->name,
+               hn_split_name((hn_split)o->split));
+    return rc;
+}
+
+static int work(hn_cli *c, const data_options *o, const hn_task *t, const void *priv) {
+    const char *const *word;
+    int n = hn_optset_words(c->opts, &word);
+    if (n != 1 || strcmp(word[0], "make")) return hn_cli_usage(c, "say what to do: hone data make");
+    if (!t) return hn_cli_need(c, "task", NULL);
+    return make(c, o, t, priv);
+}
+
+static int run(int argc, char **argv) {
+    hn_cli c;
+    data_options o = { 0 };
+    const hn_task *task = NULL;
+    void *priv = NULL;
+    int rc = hn_cli_begin(&c, &hn_command_data, argc, argv);
+    if (!rc) rc = hn_cli_add(&c, "Data", table, &o);
+    if (!rc && o.task) rc = hn_cli_task(&c, o.task, &task, &priv);
+    if (!rc) rc = hn_cli_ready(&c);
+    if (!rc && task) rc = hn_cli_task_open(&c, task, priv);
+    if (!rc) rc = work(&c, &o, task, priv);
+    hn_cli_task_close(task, priv);
+    return hn_cli_end(&c, rc);
+}
+
+const hn_command hn_command_data = {
+    "data",
+    "make rows from a task\n"
+    "usage: hone data make --task T --items N --out FILE.jsonl [--text]\n\n"
+    "make: prompt and worked solution of every item, one JSON object a line, ready for hone sft --data.",
+    run
+};

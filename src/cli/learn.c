@@ -1,0 +1,394 @@
+/* learn.c - one command for every algorithm: `hone sft`, `hone dpo`, `hone grpo`, ...
+ *
+ * The line in algo/algos.h makes the command; its options are the algorithm's table and the trainer's. */
+#include "cli/learn.h"
+#include "base/io.h"
+#include "base/pool.h"
+#include "cli/models.h"
+#include "cli/record.h"
+#include "data/load.h"
+#include "data/solved.h"
+#include "method/improve.h"
+#include "train/loop.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct {
+    hn_train_config train;
+    hn_ask_config ask;
+    hn_load_config load;
+    const char *task, *store;
+    int64_t num_generations, train_items, eval_items;
+    bool resume, allow_tier_change, train_on_prompt;
+    int save_dtype;
+} learn_options;
+
+/* clang-format off */
+#define AT(field) .at = offsetof(learn_options, field)
+static const hn_opt run_table[] = {
+    { .name = "resume", .help = "go on from the newest checkpoint in --out", .type = HN_OPT_BOOL, AT(resume) },
+    { .name = "allow_tier_change", .help = "resume with other kernels than the run began with", .type = HN_OPT_BOOL, AT(allow_tier_change) },
+    { .name = "store", .help = "the run store (default: $HONE_STORE, else runs.db)", .type = HN_OPT_STR, AT(store) },
+    { .name = "save_dtype", .help = "numbers of the saved model", .type = HN_OPT_ENUM, AT(save_dtype), .choices = "f32|bf16" },
+    { .name = "task", .help = "a task (hone help tasks): its worked solutions for sft, its verifier for rollouts; evaluation of both",
+      .type = HN_OPT_STR, AT(task) },
+    { .name = "eval_items", .help = "items of the task's gate split an evaluation asks", .type = HN_OPT_INT, AT(eval_items), .def = 200, .min = 1, .max = 1e6 },
+    { 0 },
+};
+static const hn_opt solved_table[] = {
+    { .name = "train_items", .help = "items of --task to learn from", .type = HN_OPT_INT, AT(train_items), .def = 10000, .min = 1, .max = 1e9 },
+    { .name = "train_on_prompt", .help = "learn the prompts of --task as well", .type = HN_OPT_BOOL, AT(train_on_prompt) },
+    { 0 },
+};
+static const hn_opt rollout_table[] = {
+    { .name = "num_generations", .help = "answers a prompt (the group)", .type = HN_OPT_INT, AT(num_generations), .def = 8, .min = 1, .max = 4096 },
+    { .name = "max_completion_length", .help = "most tokens of an answer", .type = HN_OPT_INT, AT(ask.max_completion_length), .def = 512, .min = 1, .max = 1e6 },
+    { .name = "temperature", .help = "of sampling, and of all log-probabilities", .type = HN_OPT_NUM, AT(ask.how.temperature), .def = 1, .min = 0.01, .max = 100 },
+    { .name = "top_p", .help = "draw from the likeliest tokens of this probability; 1: off", .type = HN_OPT_NUM, AT(ask.how.top_p), .def = 1, .min = 0.0001, .max = 1 },
+    { .name = "top_k", .help = "draw from this many likeliest tokens; 0: off", .type = HN_OPT_INT, AT(ask.how.top_k), .min = 0, .max = 1e9 },
+    { .name = "min_p", .help = "leave out tokens less likely than this share of the likeliest; 0: off", .type = HN_OPT_NUM, AT(ask.how.min_p), .min = 0, .max = 1 },
+    { .name = "slots", .help = "answers computed at once", .type = HN_OPT_INT, AT(ask.slots), .def = 64, .min = 1, .max = 4096 },
+    { 0 },
+};
+#undef AT
+/* clang-format on */
+
+typedef struct {
+    hn_cli cli;
+    const hn_algo *algo;
+    void *priv;
+    learn_options o;
+    hn_model *model;
+    const hn_task *task;
+    void *task_priv;
+    hn_transformer ref;
+    hn_trainer trainer;
+    hn_dataset data;
+    hn_asker asker, examiner;
+    hn_record *record;
+    hn_progress *bar;
+    hn_loop loop;
+    bool rollouts;
+} learner;
+
+/* ---- where the steps come from ---- */
+static int64_t batch_rows(const learner *l) {
+    return l->o.train.per_device_train_batch_size * l->o.train.gradient_accumulation_steps;
+}
+
+static int data_step(void *ctx, int64_t batch, hn_forest *f, hn_metrics *m, hn_err *e) {
+    learner *l = ctx;
+    (void)m;
+    return hn_dataset_batch(&l->data, (uint64_t)l->cli.common.seed, batch, batch_rows(l), f, e);
+}
+
+static int keep_samples(void *ctx, const hn_asked *a, hn_err *e) {
+    learner *l = ctx;
+    static const char *const verdict[] = { "fail", "pass", "error" };
+    int rc = HN_OK;
+    for (int64_t i = 0; i < a->n * a->per && i < a->per && !rc; i++) { /* the first prompt's answers */
+        const hn_item *it = &a->item[i / a->per];
+        const hn_answer *w = &a->answer[i];
+        hn_samplerow row = { .step = l->trainer.step + 1,
+                             .index = i,
+                             .prompt = it->prompt ? it->prompt : it->id };
+        row.completion = w->text;
+        row.reward = w->verdict == HN_ERROR ? NAN : w->reward;
+        row.verdict = verdict[w->verdict];
+        rc = hn_record_sample(l->record, &row, e);
+    }
+    return rc;
+}
+
+static int rollout_step(void *ctx, int64_t batch, hn_forest *f, hn_metrics *m, hn_err *e) {
+    learner *l = ctx;
+    hn_round r = { .model = l->model,
+                   .asker = &l->asker,
+                   .seed = (uint64_t)l->cli.common.seed,
+                   .round = 1,
+                   .per = l->o.num_generations };
+    r.prompts = batch_rows(l) / l->o.num_generations;
+    r.batch = batch_rows(l);
+    r.record = keep_samples;
+    r.ctx = l;
+    return hn_method_grpo.step(NULL, &r, batch, f, m, e);
+}
+
+static int open_rollouts(learner *l, double *per_epoch) {
+    hn_err *e = &l->cli.err;
+    int64_t batch = batch_rows(l), g = l->o.num_generations;
+    if (!l->task)
+        return hn_cli_usage(
+            &l->cli,
+            "--task is needed: %s learns from answers that a task judges; hone help tasks lists them",
+            l->algo->name);
+    if (batch % g)
+        return hn_fail(e, HN_ERANGE,
+                       "per_device_train_batch_size * gradient_accumulation_steps = %lld answers an update "
+                       "is not a multiple of "
+                       "num_generations = %lld",
+                       (long long)batch, (long long)g);
+    int64_t items = l->task->count(l->task_priv, HN_SPLIT_TRAIN);
+    if (items < 0 && !l->o.train.max_steps)
+        return hn_cli_usage(&l->cli, "--max_steps is needed: task %s never ends", l->task->name);
+    *per_epoch = items < 0 ? 0 : ceil((double)items / (double)(batch / g));
+    l->asker = (hn_asker){ .model = l->model, .task = l->task, .priv = l->task_priv, .cfg = l->o.ask };
+    hn_cli_note(&l->cli, "%lld prompts x %lld answers = %lld answers an update, %lld update%s on each",
+                (long long)(batch / g), (long long)g, (long long)batch, (long long)l->o.train.num_iterations,
+                l->o.train.num_iterations == 1 ? "" : "s");
+    return HN_OK;
+}
+
+static int open_data(learner *l, double *per_epoch) {
+    hn_err *e = &l->cli.err;
+    int rc;
+    bool pairs = l->algo->needs(l->priv) & HN_NEEDS_PAIRS;
+    if (l->cli.common.data) {
+        hn_buf said = { 0 };
+        rc = hn_load_rows(l->model, l->cli.common.data, &l->o.load, pairs, &l->data, &said, e);
+        if (!rc) hn_cli_note(&l->cli, "%s", said.data ? said.data : "");
+        hn_buf_free(&said);
+    } else if (l->task && !pairs) {
+        int64_t over = 0, most = l->o.load.max_length;
+        rc = hn_solved_rows(l->model, l->task, l->task_priv, (uint64_t)l->cli.common.seed, 0,
+                            l->o.train_items, l->o.train_on_prompt, most, &l->data, &over, e);
+        if (!rc && over)
+            hn_cli_note(&l->cli, "%lld of %lld items are longer than max_length %lld and left out",
+                        (long long)over, (long long)l->o.train_items, (long long)most);
+    } else {
+        return hn_cli_need(&l->cli, "data", NULL);
+    }
+    if (!rc && !l->data.n_row) rc = hn_fail(e, HN_ERANGE, "no row to learn from");
+    if (rc) return rc;
+    int64_t batch = batch_rows(l);
+    *per_epoch = (double)hn_dataset_batches(&l->data, batch);
+    hn_cli_note(&l->cli,
+                "%lld rows, %lld tokens of which %lld are trained, longest %lld; %lld rows an update, %.0f "
+                "updates an epoch",
+                (long long)l->data.n_row, (long long)l->data.n_token, (long long)l->data.n_act,
+                (long long)l->data.longest, (long long)batch, *per_epoch);
+    return HN_OK;
+}
+
+/* ---- who watches ---- */
+static int on_metrics(void *ctx, int64_t step, const hn_metrics *m, bool log, hn_err *e) {
+    learner *l = ctx;
+    char text[160];
+    int n = snprintf(text, sizeof text, "loss %.4g", hn_metrics_get(m, "loss", NAN));
+    if (l->rollouts)
+        n += snprintf(text + n, sizeof text - (size_t)n, " reward %.3f", hn_metrics_get(m, "reward", NAN));
+    double tokens = hn_metrics_get(m, "num_tokens", 0), s = hn_metrics_get(m, "train_seconds", 0),
+           gen = hn_metrics_get(m, "generate_seconds", 0);
+    if (s > 0) n += snprintf(text + n, sizeof text - (size_t)n, " %.0f tok/s", tokens / (s + gen));
+    if (gen > 0)
+        snprintf(text + n, sizeof text - (size_t)n, ", %.0f%% of it generating", 100 * gen / (s + gen));
+    hn_progress_update(l->bar, step, text);
+    return log ? hn_record_metrics(l->record, step, m, e) : HN_OK;
+}
+
+static int on_evaluate(void *ctx, int64_t step, hn_metrics *m, hn_err *e) {
+    learner *l = ctx;
+    hn_exam x;
+    (void)step;
+    if (!l->task) return HN_OK;
+    int rc = hn_exam_take(&l->examiner, HN_SPLIT_GATE, (uint64_t)l->cli.common.seed, l->o.eval_items, &x, e);
+    if (rc) return rc;
+    hn_interval w = hn_wilson(x.passed, x.n, 0.95);
+    hn_metrics_set(m, "eval/accuracy", (double)x.passed / (double)x.n);
+    hn_metrics_set(m, "eval/accuracy_low", w.lo);
+    hn_metrics_set(m, "eval/accuracy_high", w.hi);
+    hn_metrics_set(m, "eval/errors", (double)x.errors);
+    hn_exam_release(&x);
+    return HN_OK;
+}
+
+static int on_saved(void *ctx, int64_t step, const char *dir, hn_err *e) {
+    learner *l = ctx;
+    return hn_record_checkpoint(l->record, step, dir, e);
+}
+
+static json_t *on_state(void *ctx) {
+    learner *l = ctx;
+    return json_pack("{s:I}", "event_bytes", (json_int_t)hn_record_events(l->record));
+}
+
+/* The batch that was not finite, as JSON, for whoever looks for the reason. */
+static int on_broken(void *ctx, int64_t step, const hn_forest *f, hn_err *e) {
+    learner *l = ctx;
+    hn_buf b = { 0 }, path = { 0 };
+    char name[48];
+    snprintf(name, sizeof name, "broken-step-%lld.json", (long long)step);
+    hn_buf_fmt(&b, "{\"step\": %lld, \"tokens\": [", (long long)step);
+    for (int32_t i = 0; i < f->n_token; i++) hn_buf_fmt(&b, i ? ",%d" : "%d", f->token[i]);
+    hn_buf_str(&b, "], \"logp\": [");
+    for (int32_t i = 0; i < f->n_act; i++) {
+        double v = hn_forest_f(f, "logp")[i];
+        if (i) hn_buf_chr(&b, ',');
+        if (isfinite(v)) hn_buf_fmt(&b, "%.9g", v);
+        else hn_buf_fmt(&b, "\"%g\"", v);
+    }
+    hn_buf_str(&b, "]}\n");
+    int rc = b.oom || !hn_path_join(&path, l->cli.common.out, name)
+                 ? HN_ENOMEM
+                 : hn_file_write(path.data, b.data, b.n, e);
+    if (!rc) hn_cli_note(&l->cli, "the batch is in %s", path.data);
+    hn_buf_free(&b);
+    hn_buf_free(&path);
+    return rc;
+}
+
+/* ---- the run ---- */
+static int make_config(learner *l, json_t **out) {
+    hn_buf b = { 0 };
+    char hex[65];
+    json_error_t je;
+    hn_optset_json(l->cli.opts, &b);
+    json_t *j = b.oom || !b.data ? NULL : json_loads(b.data, 0, &je);
+    hn_buf_free(&b);
+    const hn_params *p = &l->model->net.params;
+    hn_sha256(p->value, (size_t)p->count * sizeof *p->value, hex);
+    int bad = !j || json_object_set_new(j, "model_sha256", json_string(hex));
+    if (!bad && l->cli.common.data && !hn_path_is_dir(l->cli.common.data)) {
+        int rc = hn_file_sha256(l->cli.common.data, hex, &l->cli.err);
+        if (rc) {
+            json_decref(j);
+            return rc;
+        }
+        bad = json_object_set_new(j, "data_sha256", json_string(hex));
+    }
+    if (bad) {
+        json_decref(j);
+        return hn_fail(&l->cli.err, HN_ENOMEM, "no memory for the run's config");
+    }
+    *out = j;
+    return HN_OK;
+}
+
+static int start_or_resume(learner *l, bool *resumed) {
+    hn_err *e = &l->cli.err;
+    char *dir = NULL;
+    int64_t events = 0, step = l->o.resume ? hn_checkpoint_newest(l->cli.common.out, &dir, e) : 0;
+    int rc = step < 0 ? (int)step : HN_OK;
+    if (!rc && dir) {
+        rc = hn_loop_resume(&l->loop, dir, l->o.allow_tier_change, e);
+        json_t *s = rc ? NULL : hn_checkpoint_state(dir);
+        events = json_integer_value(json_object_get(s, "event_bytes"));
+        json_decref(s);
+        if (!rc)
+            hn_cli_note(&l->cli, "going on from %s, update %lld of %lld", dir, (long long)l->trainer.step,
+                        (long long)l->trainer.steps);
+    } else if (!rc && l->o.resume) {
+        hn_cli_note(&l->cli, "no checkpoint in %s yet: starting from the first update", l->cli.common.out);
+    }
+    *resumed = dir != NULL;
+    hn_free(dir);
+    if (!rc)
+        rc = hn_record_open(&l->record, l->cli.common.out, l->algo->name, l->o.store, l->loop.config,
+                            (uint64_t)l->cli.common.seed, l->o.resume, l->trainer.step, events, e);
+    return rc;
+}
+
+static int open_trainer(learner *l, double per_epoch) {
+    hn_err *e = &l->cli.err;
+    l->trainer = (hn_trainer){ .algo = l->algo, .priv = l->priv, .cfg = l->o.train, .model = &l->model->net };
+    l->trainer.temperature = l->rollouts ? l->o.ask.how.temperature : 1;
+    l->trainer.steps = hn_loop_steps(&l->o.train, per_epoch);
+    if (l->trainer.steps < 1)
+        return hn_cli_usage(&l->cli, "nothing to do: num_train_epochs and max_steps leave no update");
+    if (l->algo->needs(l->priv) & HN_NEEDS_REF) {
+        int rc = hn_model_copy(&l->ref, &l->model->net, e);
+        if (rc) return rc;
+        l->trainer.ref = &l->ref;
+    }
+    return hn_trainer_open(&l->trainer, e);
+}
+
+static int work(learner *l) {
+    hn_err *e = &l->cli.err;
+    double per_epoch = 0;
+    bool resumed;
+    int rc = hn_cli_need(&l->cli, "out", l->cli.common.out);
+    if (!rc) rc = hn_cli_model(&l->cli, &l->model);
+    l->rollouts = !rc && l->algo->needs(l->priv) & HN_NEEDS_ROLLOUT;
+    if (!rc) rc = l->rollouts ? open_rollouts(l, &per_epoch) : open_data(l, &per_epoch);
+    if (!rc) rc = open_trainer(l, per_epoch);
+    if (rc) return rc;
+    hn_ask_config greedy = l->o.ask;
+    greedy.how = (hn_sampling){ 0, 1, 0, 0 };
+    l->examiner = (hn_asker){ .model = l->model, .task = l->task, .priv = l->task_priv, .cfg = greedy };
+    l->loop = (hn_loop){ .trainer = &l->trainer,
+                         .model = l->model,
+                         .out = l->cli.common.out,
+                         .dtype = l->o.save_dtype ? HN_ST_BF16 : HN_ST_F32 };
+    l->loop.source = (hn_source){ l, l->rollouts ? rollout_step : data_step, per_epoch };
+    l->loop.watch = (hn_watch){ .ctx = l,
+                                .metrics = on_metrics,
+                                .evaluate = on_evaluate,
+                                .state = on_state,
+                                .saved = on_saved,
+                                .broken = on_broken,
+                                .stop = hn_cli_stopped };
+    rc = make_config(l, &l->loop.config);
+    if (!rc) rc = start_or_resume(l, &resumed);
+    if (rc) return rc;
+    l->bar = hn_progress_open(l->algo->name, l->trainer.steps);
+    if (resumed) hn_progress_update(l->bar, l->trainer.step, "");
+    rc = hn_loop_run(&l->loop, e);
+    hn_progress_close(l->bar);
+    if (!rc) rc = hn_loop_finish(&l->loop, e);
+    hn_record_close(l->record, rc == HN_ESTOP ? "stopped" : rc ? "failed" : "done");
+    l->record = NULL;
+    if (!rc)
+        printf("saved %s after %lld updates\n  talk to it:  hone chat --model %s\n", l->cli.common.out,
+               (long long)l->trainer.step, l->cli.common.out);
+    return rc;
+}
+
+static void release(learner *l) {
+    hn_record_close(l->record, "failed");
+    hn_loop_release(&l->loop);
+    json_decref(l->loop.config);
+    hn_trainer_close(&l->trainer);
+    hn_transformer_release(&l->ref);
+    hn_dataset_release(&l->data);
+    hn_asker_release(&l->asker);
+    hn_asker_release(&l->examiner);
+    hn_model_close(l->model);
+    hn_cli_task_close(l->task, l->task_priv);
+    hn_free(l->priv);
+}
+
+int hn_learn_run(const hn_algo *algo, const hn_command *command, int argc, char **argv) {
+    learner *l = hn_alloc(sizeof *l);
+    if (!l) return HN_EXIT_WORLD;
+    hn_cli *c = &l->cli;
+    int rc = hn_cli_begin(c, command, argc, argv);
+    l->algo = algo;
+    l->priv = hn_alloc(algo->priv_size + 1);
+    if (!rc && !l->priv) rc = hn_fail(&c->err, HN_ENOMEM, "no memory for options");
+    bool rollouts = !rc && algo->learns_rollouts;
+    if (!rc && algo->opts) rc = hn_cli_add(c, algo->name, algo->opts, l->priv);
+    if (!rc) rc = hn_cli_add(c, "Training", hn_train_opts, &l->o.train);
+    if (!rc) rc = hn_cli_add(c, "Run", run_table, &l->o);
+    if (!rc && rollouts) rc = hn_cli_add(c, "Rollouts", rollout_table, &l->o);
+    if (!rc && !rollouts) rc = hn_cli_add(c, "Data", hn_load_opts, &l->o.load);
+    if (!rc && !rollouts) rc = hn_cli_add(c, "A task's solutions as data", solved_table, &l->o);
+    if (!rc && !rollouts) l->o.ask = (hn_ask_config){ .max_completion_length = 256, .slots = 64 };
+    if (!rc && l->o.task) rc = hn_cli_task(c, l->o.task, &l->task, &l->task_priv);
+    if (!rc) rc = hn_cli_ready(c);
+    if (!rc && l->task) rc = hn_cli_task_open(c, l->task, l->task_priv);
+    if (!rc) rc = work(l);
+    release(l);
+    rc = hn_cli_end(c, rc);
+    hn_free(l);
+    return rc;
+}
+
+#define HN_ALGO(name)                                                                                        \
+    static int run_##name(int argc, char **argv) {                                                           \
+        return hn_learn_run(&hn_algo_##name, &hn_command_##name, argc, argv);                                \
+    }                                                                                                        \
+    const hn_command hn_command_##name = { #name, NULL, run_##name };
+#include "algo/algos.h"
+#undef HN_ALGO

@@ -1,0 +1,138 @@
+/* record.c - metrics and samples to the run store and to TensorBoard. */
+#include "cli/record.h"
+#include "base/io.h"
+#include "cpu/cpu.h"
+#include "format/tfevents.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+
+struct hn_record {
+    hn_store *store;
+    hn_tfevents *events;
+    int64_t run;
+};
+
+static double wall(void) {
+    struct timeval t;
+    gettimeofday(&t, NULL);
+    return (double)t.tv_sec + 1e-6 * (double)t.tv_usec;
+}
+
+/* run.json: {"command","store","run","events"}. */
+static int read_marker(const char *path, char **store, int64_t *run, char **events, hn_err *e) {
+    json_error_t je;
+    json_t *j = json_load_file(path, 0, &je);
+    if (!j) return hn_fail(e, HN_EPARSE, "%s: line %d: %s", path, je.line, je.text);
+    const char *s = json_string_value(json_object_get(j, "store")),
+               *v = json_string_value(json_object_get(j, "events"));
+    const json_t *n = json_object_get(j, "run");
+    int rc = s && v && json_is_integer(n)
+                 ? HN_OK
+                 : hn_fail(e, HN_EPARSE, "%s: store, run or events is missing", path);
+    *store = rc ? NULL : hn_strdup(s);
+    *events = rc ? NULL : hn_strdup(v);
+    *run = json_integer_value(n);
+    json_decref(j);
+    return rc || (*store && *events) ? rc : hn_fail(e, HN_ENOMEM, "no memory for %s", path);
+}
+
+static int write_marker(const char *path, const char *command, const char *store, int64_t run,
+                        const char *events, hn_err *e) {
+    json_t *j = json_pack("{s:s, s:s, s:I, s:s}", "command", command, "store", store, "run", (json_int_t)run,
+                          "events", events);
+    char *text = j ? json_dumps(j, JSON_INDENT(2)) : NULL;
+    int rc =
+        text ? hn_file_write(path, text, strlen(text), e) : hn_fail(e, HN_ENOMEM, "no memory for %s", path);
+    free(text);
+    json_decref(j);
+    return rc;
+}
+
+static int begin_run(hn_record *r, const char *out, const char *command, json_t *config, uint64_t seed,
+                     hn_err *e) {
+    char *text = json_dumps(config, JSON_SORT_KEYS | JSON_COMPACT);
+    if (!text) return hn_fail(e, HN_ENOMEM, "no memory for the run's config");
+    hn_runrow row = {
+        .command = command, .config = text, .out = out, .version = HN_VERSION, .tier = hn_cpu_tier_name()
+    };
+    row.model_hash = json_string_value(json_object_get(config, "model_sha256"));
+    row.data_hash = json_string_value(json_object_get(config, "data_sha256"));
+    row.seed = (int64_t)seed;
+    row.started = wall();
+    int rc = hn_store_run_new(r->store, &row, &r->run, e);
+    free(text);
+    return rc;
+}
+
+int hn_record_open(hn_record **out_r, const char *out, const char *command, const char *store, json_t *config,
+                   uint64_t seed, bool resume, int64_t step, int64_t events, hn_err *e) {
+    hn_buf marker = { 0 }, name = { 0 }, path = { 0 };
+    char *old_store = NULL, *old_events = NULL, *full = NULL;
+    hn_record *r = hn_alloc(sizeof *r);
+    int rc = r && hn_path_join(&marker, out, "run.json")
+                 ? HN_OK
+                 : hn_fail(e, HN_ENOMEM, "no memory for a run's record");
+    bool there = !rc && hn_path_exists(marker.data);
+    if (there && !resume)
+        rc = hn_fail(e, HN_EIO,
+                     "%s already holds a run: --resume goes on with it, another --out starts a new one", out);
+    if (!rc) rc = hn_dir_make(out, e);
+    if (!rc && there) rc = read_marker(marker.data, &old_store, &r->run, &old_events, e);
+    const char *where = there ? old_store : store ? store : hn_store_path();
+    if (!rc) rc = hn_store_open(&r->store, where, e);
+    if (!rc && there) rc = hn_store_rewind(r->store, r->run, step, e);
+    if (!rc && !there) {
+        full = realpath(where, NULL);
+        rc = begin_run(r, out, command, config, seed, e);
+        if (!rc && !hn_tfevents_name(&name, wall())) rc = hn_fail(e, HN_ENOMEM, "no memory for a name");
+        if (!rc) rc = write_marker(marker.data, command, full ? full : where, r->run, name.data, e);
+    }
+    if (!rc && !hn_path_join(&path, out, there ? old_events : name.data))
+        rc = hn_fail(e, HN_ENOMEM, "no memory for a path");
+    if (!rc) rc = hn_tfevents_open(&r->events, path.data, there ? events : 0, e);
+    free(full);
+    hn_free(old_store);
+    hn_free(old_events);
+    hn_buf_free(&marker);
+    hn_buf_free(&name);
+    hn_buf_free(&path);
+    if (!rc) *out_r = r;
+    else if (r) hn_record_close(r, NULL);
+    return rc;
+}
+
+int hn_record_metrics(hn_record *r, int64_t step, const hn_metrics *m, hn_err *e) {
+    const char **key = hn_alloc(((size_t)m->n + 1) * sizeof *key);
+    double *value = hn_alloc(((size_t)m->n + 1) * sizeof *value);
+    int rc = key && value ? HN_OK : hn_fail(e, HN_ENOMEM, "no memory for metrics");
+    for (int64_t i = 0; i < m->n && !rc; i++) key[i] = m->list[i].key, value[i] = m->list[i].value;
+    if (!rc) rc = hn_store_metrics(r->store, r->run, step, (int)m->n, key, value, e);
+    if (!rc) rc = hn_tfevents_add(r->events, step, wall(), (int)m->n, key, value, e);
+    hn_free(key);
+    hn_free(value);
+    return rc;
+}
+
+int hn_record_sample(hn_record *r, const hn_samplerow *row, hn_err *e) {
+    return hn_store_sample(r->store, r->run, row, e);
+}
+
+int hn_record_checkpoint(hn_record *r, int64_t step, const char *dir, hn_err *e) {
+    return hn_store_checkpoint(r->store, r->run, step, dir, NULL, e);
+}
+
+int hn_record_round(hn_record *r, const hn_roundrow *row, hn_err *e) {
+    return hn_store_round(r->store, r->run, row, e);
+}
+int64_t hn_record_events(const hn_record *r) { return hn_tfevents_at(r->events); }
+int64_t hn_record_run(const hn_record *r) { return r->run; }
+
+void hn_record_close(hn_record *r, const char *status) {
+    if (!r) return;
+    if (status && r->store) hn_store_run_status(r->store, r->run, status, wall(), NULL);
+    hn_tfevents_close(r->events);
+    hn_store_close(r->store);
+    hn_free(r);
+}

@@ -1,0 +1,27 @@
+/* record.h - what a run leaves behind besides models: the run store, TensorBoard events, a file that names
+ * them. */
+#ifndef HN_CLI_RECORD_H
+#define HN_CLI_RECORD_H
+
+#include "algo/algo.h"
+#include "cli/cli.h"
+#include "store/store.h"
+
+#include <jansson.h>
+
+typedef struct hn_record hn_record;
+
+/* Opens the record of the run in `out` (run.json there names store, run and event file).  A folder that holds
+ * another run is an error unless `resume`; then what was written after `step` is forgotten and events go on
+ * at byte `events`. */
+int hn_record_open(hn_record **r, const char *out, const char *command, const char *store, json_t *config,
+                   uint64_t seed, bool resume, int64_t step, int64_t events, hn_err *e);
+int hn_record_metrics(hn_record *r, int64_t step, const hn_metrics *m, hn_err *e);
+int hn_record_sample(hn_record *r, const hn_samplerow *row, hn_err *e);
+int hn_record_checkpoint(hn_record *r, int64_t step, const char *dir, hn_err *e);
+int hn_record_round(hn_record *r, const hn_roundrow *row, hn_err *e);
+int64_t hn_record_events(const hn_record *r); /* bytes of the event file: a checkpoint stores it */
+/* status: done, failed, stopped.  NULL is fine. */
+void hn_record_close(hn_record *r, const char *status);
+int64_t hn_record_run(const hn_record *r);
+#endif
