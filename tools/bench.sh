@@ -2,7 +2,7 @@
 # bench.sh BUILD - runs every benchmark program; each prints rows `name ours rival ratio goal`, ratio larger-is-better.
 echo "name ours rival ratio goal"
 status=0
-for program in "$1"/bench/bench_*; do
+for program in "$1"/bench/b_*; do
     [ -f "$program" ] && [ -x "$program" ] || continue
     "$program" || status=1
 done

@@ -27,7 +27,7 @@ static void replay(char *data, size_t n) {
         uint64_t r = hn_rand(1, n, i);
         size_t at = (size_t)(r >> 8) % n;
         char old = data[at];
-        data[at] = r & 0x80 ? (char)(old ^ (1 << (r & 7))) : "\0\"\\{}[]:,-09\xff\x80 \n"[r % 18];
+        data[at] = r & 0x80 ? (char)(old ^ (1 << (r & 7))) : "\0\"\\{}[]:,-09\xff\x80 \n"[r % 17];
         give(data, n);
         data[at] = old;
     }
