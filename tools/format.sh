@@ -16,8 +16,8 @@ if [ "${1-}" != --check ]; then
     $tool -i $files
     exit
 fi
-bad=0
-for f in $files; do
-    $tool "$f" | cmp -s - "$f" || { echo "$f: not formatted; run make fmt"; bad=1; }
-done
-exit $bad
+said=$($tool --dry-run -Werror $files 2>&1)
+[ $? = 0 ] && exit 0
+echo "$said" | grep ': error: '
+echo "not formatted; run make fmt"
+exit 1
