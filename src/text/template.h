@@ -47,7 +47,7 @@ void hn_spans_free(hn_spans *s);
 
 /* Renders with the variables of the JSON object `vars` (messages, tools, add_generation_prompt,
  * bos_token, ...); a variable that is absent is undefined, a JSON null is none.  Appends to `out`
- * and, if not NULL, to `spans` (begin counts from out->n at the call).  Nothing is appended when
+ * and, if not NULL, to `spans` (begin is an offset into out->data).  Nothing is appended when
  * it fails: HN_EPARSE (the template's own raise_exception, or an operation Python refuses),
  * HN_EUNSUP (a construct not done here), HN_ERANGE (a limit of opts), HN_ENOMEM. */
 int hn_tmpl_render(const hn_tmpl *t, json_t *vars, const hn_tmpl_opts *opts, hn_buf *out, hn_spans *spans,

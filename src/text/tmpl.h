@@ -153,8 +153,8 @@ bool tm_fn_call(tm_run *r, const tm_fn *fn, const char *what, tm_val self, const
 /* ---- syntax tree ---- */
 typedef enum tm_nkind {
     N_TEXT,     /* k */
-    N_OUT,      /* a */
-    N_IF,       /* a cond, b then, c else */
+    N_OUT,      /* a values */
+    N_IF,       /* a cond, b then, c else (op 1: an elif) */
     N_FOR,      /* a target, b iterable, c body, d filter, e else */
     N_SET,      /* a target, b value */
     N_SETBLOCK, /* a target, b body, c filter chain on N_HOLE or NULL */
@@ -194,6 +194,12 @@ typedef enum tm_nkind {
     N_HOLE /* what a filter block filters */
 } tm_nkind;
 
+/* Names that a scope starts with as undefined (tmpl_scope.c). */
+typedef struct tm_hidden {
+    const char *name;
+    struct tm_hidden *next;
+} tm_hidden;
+
 enum { TM_VARARGS = 1, TM_KWARGS = 2, TM_CALLER = 4 }; /* what the body of a macro mentions */
 
 struct tm_node {
@@ -203,7 +209,8 @@ struct tm_node {
     const tm_fn *fn;
     tm_val k;
     tm_node *a, *b, *c, *d, *e;
-    tm_node *next; /* in a list of statements, items or arguments */
+    tm_hidden *hidden, *hidden_else; /* of the body; of the else of a for */
+    tm_node *next;                   /* in a list of statements, items or arguments */
 };
 
 /* ---- tokens ---- */
@@ -259,6 +266,7 @@ struct hn_tmpl {
     hn_arena *mem;
     char *name;
     tm_node *body;
+    tm_hidden *hidden;
 };
 
 /* A text under translation. */
@@ -269,12 +277,13 @@ typedef struct tm_parser {
     tm_tok *tok; /* ends with T_EOF */
     int64_t n_tok, cap_tok, at;
     int depth, loops; /* nesting of expressions; of loops a break could leave */
+    int maybe;        /* nesting of ifs: what stands there may never be reached */
 } tm_parser;
 bool tm_parse_fail(tm_parser *p, int line, int code, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 bool tm_lex(tm_parser *p, const char *src, size_t n);
 tm_node *tm_node_new(tm_parser *p, tm_nkind kind, int line);
-tm_node *tm_parse_template(tm_parser *p);
+bool tm_find_hidden(tm_parser *p, tm_node *body, tm_hidden **hidden);
 bool tm_tok_is_name(const tm_parser *p, const char *name);
 bool tm_skip(tm_parser *p, tm_tok_kind kind);
 bool tm_skip_name(tm_parser *p, const char *name);
@@ -384,8 +393,8 @@ bool tm_lines(tm_run *r, tm_str *s, bool keep, tm_val *out); /* splitlines */
 bool tm_pairs(tm_run *r, const tm_dict *d, tm_val *out);     /* [(key, value)] */
 
 /* printing (tmpl_print.c) */
-bool tm_print(tm_run *r, const tm_val *v, tm_str **out); /* Python's str() */
-bool tm_repr(tm_run *r, const tm_val *v, tm_sb *b);
+bool tm_print(tm_run *r, const tm_val *v, tm_str **out);        /* Python's str() */
+bool tm_repr(tm_run *r, const tm_val *v, tm_org org, tm_sb *b); /* org: of a number, none... */
 void tm_float_repr(double f, char buf[40]);
 typedef struct tm_json { /* how to dump */
     tm_sb *b;
@@ -405,6 +414,7 @@ bool tm_binary(tm_run *r, int op, const tm_val *a, const tm_val *b, tm_val *out)
 bool tm_call_value(tm_run *r, const tm_val *callee, const tm_args *args, tm_val *out);
 bool tm_args_eval(tm_run *r, const tm_node *list, tm_args *args);
 bool tm_exec(tm_run *r, const tm_node *list);
+bool tm_exec_in(tm_run *r, tm_frame *up, const tm_hidden *hidden, const tm_node *list); /* in a new scope */
 bool tm_macro_call(tm_run *r, const tm_macro *m, const tm_args *args, tm_val *out);
 bool tm_loop_attr(tm_run *r, tm_loop *l, const char *name, tm_val *out);
 bool tm_frame_set(tm_run *r, tm_frame *f, const char *name, const tm_val *v);

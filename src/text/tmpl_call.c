@@ -213,11 +213,14 @@ static bool is_compared(tm_run *r, const tm_call *c, tm_val *out) {
 
 static bool is_same(tm_run *r, const tm_call *c, tm_val *out) {
     const tm_val *a = &c->self, *b = &c->a[0];
+    if (a->kind != b->kind) {
+        *out = tm_bool(false);
+        return true;
+    }
     if (a->kind == TM_STR || a->kind == TM_INT || a->kind == TM_FLOAT || a->kind == TM_TUPLE)
         return tm_fail(r, HN_EUNSUP, "sameas between values of type %s is not supported", tm_kind_name(a));
     bool simple = a->kind == TM_NONE || a->kind == TM_BOOL;
-    *out =
-        tm_bool(a->kind == b->kind && (simple ? a->kind == TM_NONE || a->u.b == b->u.b : a->u.l == b->u.l));
+    *out = tm_bool(simple ? a->kind == TM_NONE || a->u.b == b->u.b : a->u.l == b->u.l);
     return true;
 }
 

@@ -146,9 +146,8 @@ static bool slice(tm_run *r, const tm_val *v, const tm_node *n, tm_val *out) {
         return false;
     if (!step) return tm_fail(r, HN_EPARSE, "the step of a slice cannot be 0");
     if (v->kind != TM_STR && v->kind != TM_LIST && v->kind != TM_TUPLE && v->kind != TM_ITER) {
-        if (v->kind == TM_RANGE) return tm_fail(r, HN_EUNSUP, "slices of range() are not supported");
-        *out = tm_undef("slice");
-        return true;
+        return tm_fail(r, v->kind == TM_RANGE ? HN_EUNSUP : HN_EPARSE, "slices of a %s are not supported",
+                       tm_kind_name(v));
     }
     if (step == INT64_MIN) step = -INT64_MAX;
     if (!tm_length(r, v, &len)) return false;

@@ -9,9 +9,13 @@
 #include <string.h>
 
 /* ---- variables ---- */
-static tm_frame *push_frame(tm_run *r, tm_frame *up) {
+static tm_frame *push_frame(tm_run *r, tm_frame *up, const tm_hidden *hidden) {
     tm_frame *f = tm_get(r, sizeof *f);
     if (f) f->up = up;
+    for (; f && hidden; hidden = hidden->next) {
+        tm_val undef = tm_undef(hidden->name);
+        if (!tm_frame_set(r, f, hidden->name, &undef)) return NULL;
+    }
     return f;
 }
 
@@ -93,16 +97,12 @@ static bool emit(tm_run *r, tm_str *s, int line) {
     return true;
 }
 
-/* Runs `list` in a scope of its own and returns what it wrote. */
-static bool capture(tm_run *r, tm_frame *up, const tm_node *list, tm_val *out) {
+/* Runs the body of n in a scope of its own and returns what it wrote. */
+static bool capture(tm_run *r, const tm_node *n, tm_val *out) {
     tm_sb b = { .r = r }, *sink = r->out;
-    tm_frame *frame = r->frame, *inner = push_frame(r, up);
-    if (!inner) return false;
     r->out = &b;
-    r->frame = inner;
-    bool ok = tm_exec(r, list);
+    bool ok = tm_exec_in(r, r->frame, n->hidden, n->b);
     r->out = sink;
-    r->frame = frame;
     return ok && tm_sb_take(&b, out);
 }
 
@@ -128,7 +128,7 @@ static bool pull(tm_loop *l, tm_val *out) {
         tm_val item = l->v[l->at++], pass = tm_bool(true);
         if (!tm_charge(r, 1)) return false;
         if (l->node->d && !l->filtered) {
-            tm_frame *frame = r->frame, *inner = push_frame(r, l->frame);
+            tm_frame *frame = r->frame, *inner = push_frame(r, l->frame, NULL);
             if (!inner || !assign(r, inner, l->node->a, &item)) return false;
             r->frame = inner;
             bool ok = tm_eval(r, l->node->d, &pass);
@@ -192,7 +192,7 @@ bool tm_loop_attr(tm_run *r, tm_loop *l, const char *name, tm_val *out) {
 
 static bool iteration(tm_run *r, tm_loop *l) {
     tm_val self = { TM_LOOP, { .loop = l } };
-    tm_frame *inner = push_frame(r, l->frame);
+    tm_frame *inner = push_frame(r, l->frame, l->node->hidden);
     if (!inner || !assign(r, inner, l->node->a, &l->cur) || !tm_frame_set(r, inner, "loop", &self))
         return false;
     int32_t turn = r->turn, message = message_of(&l->cur);
@@ -211,7 +211,7 @@ static bool exec_for(tm_run *r, const tm_node *n) {
     *l = (tm_loop){ .run = r, .node = n, .frame = r->frame, .index0 = -1, .length = -1 };
     if (!tm_items(r, &v, &l->v, &l->n)) return false;
     r->loops++;
-    bool ok = true;
+    bool ok = true, completed = false;
     while (ok && (ok = peek(l)) && l->next.kind != TM_ABSENT) {
         l->prev = l->cur;
         l->cur = l->next;
@@ -221,13 +221,11 @@ static bool exec_for(tm_run *r, const tm_node *n) {
         int jump = r->jump;
         r->jump = TM_NO_JUMP;
         if (jump == TM_JUMP_BREAK) break;
+        completed |= jump == TM_NO_JUMP;
     }
     r->loops--;
-    if (!ok || l->index0 >= 0 || !n->e) return ok;
-    if (!(r->frame = push_frame(r, l->frame))) return false;
-    ok = tm_exec(r, n->e);
-    r->frame = l->frame;
-    return ok;
+    if (!ok || completed || !n->e) return ok; /* jinja2 runs the else unless an iteration came to its end */
+    return tm_exec_in(r, l->frame, n->hidden_else, n->e);
 }
 
 /* ---- macros ---- */
@@ -287,7 +285,7 @@ static bool run_macro(tm_run *r, const tm_macro *m, const tm_args *args, tm_val 
 
 bool tm_macro_call(tm_run *r, const tm_macro *m, const tm_args *args, tm_val *out) {
     tm_sb *sink = r->out;
-    tm_frame *frame = r->frame, *inner = push_frame(r, m->frame);
+    tm_frame *frame = r->frame, *inner = push_frame(r, m->frame, m->node->hidden);
     int32_t turn = r->turn;
     if (!inner || !tm_enter(r)) return false;
     r->frame = inner;
@@ -397,7 +395,7 @@ static bool exec_set(tm_run *r, const tm_node *n) {
     tm_val v;
     if (n->kind == N_SET) {
         if (!tm_eval(r, n->b, &v)) return false;
-    } else if (!capture(r, r->frame, n->b, &v) || !filtered(r, n->c, &v)) return false;
+    } else if (!capture(r, n, &v) || !filtered(r, n->c, &v)) return false;
     /* `for i in range(...)`, then `set message = messages[i]`: from here on its turn */
     if (r->turn < 0 && r->loops && v.kind == TM_DICT && v.u.d->org.field == TM_NOFIELD)
         r->turn = v.u.d->org.message;
@@ -415,7 +413,7 @@ static bool exec_if(tm_run *r, const tm_node *n) {
 }
 
 static bool exec_with(tm_run *r, const tm_node *n) {
-    tm_frame *frame = r->frame, *inner = push_frame(r, frame);
+    tm_frame *frame = r->frame, *inner = push_frame(r, frame, n->hidden);
     if (!inner) return false;
     for (const tm_node *kw = n->a; kw; kw = kw->next) {
         tm_val v;
@@ -430,15 +428,14 @@ static bool exec_with(tm_run *r, const tm_node *n) {
 static bool exec_filter_block(tm_run *r, const tm_node *n) {
     tm_val v;
     tm_str *s;
-    return capture(r, r->frame, n->b, &v) && filtered(r, n->a, &v) && tm_print(r, &v, &s) &&
-           emit(r, s, n->line);
+    return capture(r, n, &v) && filtered(r, n->a, &v) && tm_print(r, &v, &s) && emit(r, s, n->line);
 }
 
 static bool exec_generation(tm_run *r, const tm_node *n) {
     tm_val v;
     bool gen = r->gen;
     r->gen = true;
-    bool ok = capture(r, r->frame, n->b, &v);
+    bool ok = capture(r, n, &v);
     r->gen = gen;
     return ok && emit(r, v.u.s, n->line);
 }
@@ -449,7 +446,10 @@ static bool statement(tm_run *r, const tm_node *n) {
     r->line = n->line;
     switch (n->kind) {
     case N_TEXT: return emit(r, n->k.u.s, n->line);
-    case N_OUT: return tm_eval(r, n->a, &v) && tm_print(r, &v, &s) && emit(r, s, n->line);
+    case N_OUT:
+        for (const tm_node *k = n->a; k; k = k->next)
+            if (!tm_eval(r, k, &v) || !tm_print(r, &v, &s) || !emit(r, s, n->line)) return false;
+        return true;
     case N_IF: return exec_if(r, n);
     case N_FOR: return exec_for(r, n);
     case N_SET:
@@ -470,5 +470,14 @@ bool tm_exec(tm_run *r, const tm_node *list) {
     bool ok = true;
     for (; ok && list && !r->jump; list = list->next) ok = statement(r, list);
     tm_leave(r);
+    return ok;
+}
+
+bool tm_exec_in(tm_run *r, tm_frame *up, const tm_hidden *hidden, const tm_node *list) {
+    tm_frame *frame = r->frame, *inner = push_frame(r, up, hidden);
+    if (!inner) return false;
+    r->frame = inner;
+    bool ok = tm_exec(r, list);
+    r->frame = frame;
     return ok;
 }

@@ -295,6 +295,13 @@ static const char *dotted_name(tm_parser *p) {
     return name;
 }
 
+/* A name nobody knows is an error at once, unless a condition may keep it from being reached. */
+static bool known(tm_parser *p, const tm_node *n) {
+    if (n->fn || p->maybe) return true;
+    return tm_parse_fail(p, n->line, HN_EUNSUP, "the %s '%s' is not supported",
+                         n->kind == N_TEST ? "test" : "filter", n->name);
+}
+
 tm_node *tm_parse_filters(tm_parser *p, tm_node *n, bool first_named) {
     while (n && (first_named || tm_skip(p, T_PIPE))) {
         int line = line_of(p);
@@ -302,6 +309,7 @@ tm_node *tm_parse_filters(tm_parser *p, tm_node *n, bool first_named) {
         const char *name = dotted_name(p);
         if (!(n = named(p, N_FILTER, line, n, name))) return NULL;
         n->fn = tm_filter_find(name);
+        if (!known(p, n)) return NULL;
         if (peek(p) == T_LPAREN && !tm_parse_args(p, &n->b)) return NULL;
     }
     return n;
@@ -314,6 +322,7 @@ static tm_node *test(tm_parser *p, tm_node *subject) {
     tm_node *n = named(p, N_TEST, line, subject, name);
     if (!n) return NULL;
     n->fn = tm_test_find(name);
+    if (!known(p, n)) return NULL;
     tm_tok_kind t = peek(p);
     bool word_after = tm_tok_is_name(p, "else") || tm_tok_is_name(p, "or") || tm_tok_is_name(p, "and");
     if (t == T_LPAREN) {
@@ -446,8 +455,10 @@ tm_node *tm_parse_expr(tm_parser *p, bool with_cond) {
     while (n && with_cond && tm_tok_is_name(p, "if")) {
         int line = line_of(p);
         p->at++;
+        p->maybe++;
         if (!(n = pair(p, N_COND, line, n, disjunction(p)))) return NULL;
         if (tm_skip_name(p, "else") && !(n->c = tm_parse_expr(p, true))) return NULL;
+        p->maybe--;
     }
     p->depth--;
     return n;

@@ -113,9 +113,9 @@ static bool f_indent(tm_run *r, const tm_call *c, tm_val *out) {
     int64_t width = 4;
     tm_val lines;
     tm_sb b = { .r = r };
-    tm_str *s = text_of(r, &c->self), *pad;
+    tm_str *s = c->self.kind == TM_STR ? c->self.u.s : NULL, *pad;
     bool first = tm_truth(&c->a[1]), blank = tm_truth(&c->a[2]);
-    if (!s) return false;
+    if (!s) return tm_fail(r, HN_EPARSE, "indent of a %s", tm_kind_name(&c->self));
     if (s->safe) return tm_fail(r, HN_EUNSUP, "indent of the result of |safe is not supported");
     if (c->a[0].kind == TM_STR) pad = c->a[0].u.s;
     else {

@@ -78,13 +78,13 @@ char *tm_expect_name(tm_parser *p) {
     return name;
 }
 
-/* Statements up to a tag whose name is one of `ends` (separated by spaces; NULL: the end of the
- * template).  The parser then stands on that name. */
-static bool body(tm_parser *p, const char *ends, tm_node **list);
+/* Statements up to a tag whose name is one of `ends` (separated by spaces, the one that closes the tag of
+ * `line` first; NULL: the end of the template).  The parser then stands on that name. */
+static bool body(tm_parser *p, int line, const char *ends, tm_node **list);
 
 /* The body of a tag: after its %}, up to {% end %}, which is consumed. */
-static bool block_body(tm_parser *p, const char *ends, tm_node **list) {
-    return tm_expect(p, T_BLOCK_END) && body(p, ends, list);
+static bool block_body(tm_parser *p, int line, const char *ends, tm_node **list) {
+    return tm_expect(p, T_BLOCK_END) && body(p, line, ends, list);
 }
 
 static bool end_tag(tm_parser *p) {
@@ -92,17 +92,25 @@ static bool end_tag(tm_parser *p) {
     return tm_expect(p, T_BLOCK_END);
 }
 
-static tm_node *parse_if(tm_parser *p, tm_node *n) {
+static tm_node *if_branches(tm_parser *p, tm_node *n) {
     tm_node *top = n;
     for (;;) {
         if (!(n->a = tm_parse_tuple(p, false, NULL, false))) return NULL;
-        if (!block_body(p, "elif else endif", &n->b)) return NULL;
+        if (!block_body(p, top->line, "endif elif else", &n->b)) return NULL;
         if (!tm_skip_name(p, "elif")) break;
         if (!(n->c = tm_node_new(p, N_IF, p->tok[p->at].line))) return NULL;
         n = n->c;
+        n->op = 1;
     }
-    if (tm_skip_name(p, "else") && !block_body(p, "endif", &n->c)) return NULL;
+    if (tm_skip_name(p, "else") && !block_body(p, top->line, "endif", &n->c)) return NULL;
     return end_tag(p) ? top : NULL;
+}
+
+static tm_node *parse_if(tm_parser *p, tm_node *n) {
+    p->maybe++;
+    n = if_branches(p, n);
+    p->maybe--;
+    return n;
 }
 
 static tm_node *parse_for(tm_parser *p, tm_node *n) {
@@ -119,17 +127,17 @@ static tm_node *parse_for(tm_parser *p, tm_node *n) {
         return NULL;
     }
     p->loops++;
-    bool ok = block_body(p, "endfor else", &n->c);
+    bool ok = block_body(p, n->line, "endfor else", &n->c);
     p->loops--;
-    if (!ok || (tm_skip_name(p, "else") && !block_body(p, "endfor", &n->e))) return NULL;
+    if (!ok || (tm_skip_name(p, "else") && !block_body(p, n->line, "endfor", &n->e))) return NULL;
     return end_tag(p) ? n : NULL;
 }
 
 /* Inside of a macro, a call block or {% generation %} there is no loop to leave. */
-static bool closed_body(tm_parser *p, const char *end, tm_node **list) {
+static bool closed_body(tm_parser *p, int line, const char *end, tm_node **list) {
     int loops = p->loops;
     p->loops = 0;
-    bool ok = block_body(p, end, list) && end_tag(p);
+    bool ok = block_body(p, line, end, list) && end_tag(p);
     p->loops = loops;
     return ok;
 }
@@ -145,7 +153,7 @@ static tm_node *parse_set(tm_parser *p, tm_node *n) {
         tm_node *hole = tm_node_new(p, N_HOLE, n->line);
         if (!hole || !(n->c = tm_parse_filters(p, hole, false))) return NULL;
     }
-    return closed_body(p, "endset", &n->b) ? n : NULL;
+    return closed_body(p, n->line, "endset", &n->b) ? n : NULL;
 }
 
 /* (a, b=1): a list of N_KW with a default or none. */
@@ -174,7 +182,7 @@ static tm_node *parse_macro(tm_parser *p, tm_node *n) {
     static const char *const extra[] = { "varargs", "kwargs", "caller" };
     int64_t begin = p->at;
     if (!(n->name = tm_expect_name(p)) || !signature(p, &n->a)) return NULL;
-    if (!closed_body(p, "endmacro", &n->b)) return NULL;
+    if (!closed_body(p, n->line, "endmacro", &n->b)) return NULL;
     int64_t end = p->at;
     for (p->at = begin; p->at < end; p->at++)
         for (int i = 0; i < 3; i++)
@@ -191,13 +199,13 @@ static tm_node *parse_call(tm_parser *p, tm_node *n) {
         tm_parse_fail(p, n->line, HN_EPARSE, "{%% call %%} needs a call");
         return NULL;
     }
-    return closed_body(p, "endcall", &n->b) ? n : NULL;
+    return closed_body(p, n->line, "endcall", &n->b) ? n : NULL;
 }
 
 static tm_node *parse_filter_block(tm_parser *p, tm_node *n) {
     tm_node *hole = tm_node_new(p, N_HOLE, n->line);
     if (!hole || !(n->a = tm_parse_filters(p, hole, true))) return NULL;
-    return closed_body(p, "endfilter", &n->b) ? n : NULL;
+    return closed_body(p, n->line, "endfilter", &n->b) ? n : NULL;
 }
 
 static tm_node *parse_with(tm_parser *p, tm_node *n) {
@@ -211,7 +219,7 @@ static tm_node *parse_with(tm_parser *p, tm_node *n) {
         *end = kw;
         end = &kw->next;
     }
-    return block_body(p, "endwith", &n->b) && end_tag(p) ? n : NULL;
+    return block_body(p, n->line, "endwith", &n->b) && end_tag(p) ? n : NULL;
 }
 
 static tm_node *parse_jump(tm_parser *p, tm_node *n) {
@@ -224,12 +232,15 @@ static tm_node *parse_jump(tm_parser *p, tm_node *n) {
 }
 
 static tm_node *parse_print(tm_parser *p, tm_node *n) {
-    n->a = tm_parse_tuple(p, true, NULL, false);
-    return n->a && tm_expect(p, T_BLOCK_END) ? n : NULL;
+    for (tm_node **end = &n->a; p->tok[p->at].kind != T_BLOCK_END; end = &(*end)->next) {
+        if (n->a && !tm_expect(p, T_COMMA)) return NULL;
+        if (!(*end = tm_parse_expr(p, true))) return NULL;
+    }
+    return tm_expect(p, T_BLOCK_END) ? n : NULL;
 }
 
 static tm_node *parse_generation(tm_parser *p, tm_node *n) {
-    return closed_body(p, "endgeneration", &n->b) ? n : NULL;
+    return closed_body(p, n->line, "endgeneration", &n->b) ? n : NULL;
 }
 
 static tm_node *statement(tm_parser *p) {
@@ -285,7 +296,7 @@ static tm_node *output(tm_parser *p, int line) {
     return tm_expect(p, T_VAR_END) ? n : NULL;
 }
 
-static bool body(tm_parser *p, const char *ends, tm_node **list) {
+static bool body(tm_parser *p, int line, const char *ends, tm_node **list) {
     if (++p->depth > MAX_NESTING)
         return tm_parse_fail(p, p->tok[p->at].line, HN_ERANGE, "nested deeper than %d", MAX_NESTING);
     for (;;) {
@@ -304,7 +315,7 @@ static bool body(tm_parser *p, const char *ends, tm_node **list) {
                 p->depth--;
                 return true;
             }
-            return tm_parse_fail(p, t->line, HN_EPARSE, "the template ends where {%% %.*s %%} was expected",
+            return tm_parse_fail(p, line, HN_EPARSE, "the template ends before {%% %.*s %%}",
                                  (int)strcspn(ends, " "), ends);
         }
         if (!n) return false;
@@ -324,7 +335,7 @@ int hn_tmpl_new(hn_tmpl **out, const char *src, size_t n, const char *name, hn_e
     }
     t->mem = mem;
     tm_parser p = { .mem = mem, .name = t->name, .e = &own };
-    bool ok = tm_lex(&p, src, n) && body(&p, NULL, &t->body);
+    bool ok = tm_lex(&p, src, n) && body(&p, 1, NULL, &t->body) && tm_find_hidden(&p, t->body, &t->hidden);
     hn_free(p.tok);
     if (!ok) {
         hn_arena_free(mem);

@@ -107,15 +107,15 @@ static bool quoted(tm_run *r, tm_str *s, int json, tm_sb *b) {
 static bool repr_items(tm_run *r, const tm_list *l, const char *open, const char *close, tm_sb *b) {
     if (!tm_sb_cstr(b, open, l->org)) return false;
     for (int64_t i = 0; i < l->n; i++)
-        if ((i && !tm_sb_cstr(b, ", ", l->org)) || !tm_repr(r, &l->v[i], b)) return false;
+        if ((i && !tm_sb_cstr(b, ", ", l->org)) || !tm_repr(r, &l->v[i], l->org, b)) return false;
     return tm_sb_cstr(b, close, l->org);
 }
 
 static bool repr_dict(tm_run *r, const tm_dict *d, tm_sb *b) {
     if (!tm_sb_cstr(b, "{", d->org)) return false;
     for (int64_t i = 0; i < d->n; i++)
-        if ((i && !tm_sb_cstr(b, ", ", d->org)) || !tm_repr(r, &d->k[i], b) || !tm_sb_cstr(b, ": ", d->org) ||
-            !tm_repr(r, &d->v[i], b))
+        if ((i && !tm_sb_cstr(b, ", ", d->org)) || !tm_repr(r, &d->k[i], d->org, b) ||
+            !tm_sb_cstr(b, ": ", d->org) || !tm_repr(r, &d->v[i], d->org, b))
             return false;
     return tm_sb_cstr(b, "}", d->org);
 }
@@ -138,11 +138,11 @@ static bool scalar(const tm_val *v, char buf[40]) {
     return true;
 }
 
-bool tm_repr(tm_run *r, const tm_val *v, tm_sb *b) {
+bool tm_repr(tm_run *r, const tm_val *v, tm_org org, tm_sb *b) {
     char buf[40];
-    if (scalar(v, buf)) return tm_sb_cstr(b, buf, tm_nowhere);
+    if (scalar(v, buf)) return tm_sb_cstr(b, buf, org);
     if (v->kind == TM_STR) return quoted(r, v->u.s, 0, b);
-    if (v->kind == TM_UNDEF) return tm_sb_cstr(b, "Undefined", tm_nowhere);
+    if (v->kind == TM_UNDEF) return tm_sb_cstr(b, "Undefined", org);
     if (!tm_enter(r)) return false;
     bool ok;
     switch (v->kind) {
@@ -166,7 +166,7 @@ bool tm_print(tm_run *r, const tm_val *v, tm_str **out) {
     }
     tm_sb b = { .r = r };
     tm_val s;
-    if ((v->kind != TM_UNDEF && !tm_repr(r, v, &b)) || !tm_sb_take(&b, &s)) return false;
+    if ((v->kind != TM_UNDEF && !tm_repr(r, v, tm_nowhere, &b)) || !tm_sb_take(&b, &s)) return false;
     *out = s.u.s;
     return true;
 }

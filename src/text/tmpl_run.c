@@ -114,14 +114,19 @@ static int results_out(tm_run *r, const tm_sb *b, hn_buf *out, hn_spans *spans) 
     if (out->oom) goto full;
     for (int64_t i = 0; spans && i < b->n_seg; at = b->seg[i++].end) {
         const tm_org *o = &b->seg[i].org;
-        spans->v[spans->n++] = (hn_tmpl_span){ .begin = base + at,
-                                               .len = b->seg[i].end - at,
-                                               .message = o->message,
-                                               .turn = o->turn,
-                                               .line = o->line,
-                                               .content = o->field == TM_CONTENT,
-                                               .role = o->field == TM_ROLE,
-                                               .generation = o->gen };
+        hn_tmpl_span v = { .begin = base + at,
+                           .len = b->seg[i].end - at,
+                           .message = o->message,
+                           .turn = o->turn,
+                           .line = o->line,
+                           .content = o->field == TM_CONTENT,
+                           .role = o->field == TM_ROLE,
+                           .generation = o->gen };
+        hn_tmpl_span *last = i ? &spans->v[spans->n - 1] : NULL;
+        if (last && last->message == v.message && last->turn == v.turn && last->line == v.line &&
+            last->content == v.content && last->role == v.role && last->generation == v.generation)
+            last->len += v.len;
+        else spans->v[spans->n++] = v;
     }
     return HN_OK;
 full:
@@ -141,7 +146,8 @@ int hn_tmpl_render(const hn_tmpl *t, json_t *vars, const hn_tmpl_opts *opts, hn_
     tm_sb b = { .r = &r };
     r.out = &b;
     if (!(r.mem = hn_arena_new(BLOCK))) return hn_fail(e, HN_ENOMEM, "template %s: out of memory", t->name);
-    if (variables_in(&r, vars) && tm_exec(&r, t->body)) results_out(&r, &b, out, spans);
+    if (variables_in(&r, vars) && tm_exec_in(&r, r.frame, t->hidden, t->body))
+        results_out(&r, &b, out, spans);
     hn_arena_free(r.mem);
     return own.code ? hn_fail(e, own.code, "%s", own.msg) : HN_OK;
 }

@@ -281,10 +281,12 @@ static bool f_list(tm_run *r, const tm_call *c, tm_val *out) {
 }
 
 static bool f_reverse(tm_run *r, const tm_call *c, tm_val *out) {
-    if (!copy_items(r, &c->self, TM_ITER, true, out) || c->self.kind != TM_STR) return out->kind != TM_ABSENT;
+    if (!copy_items(r, &c->self, TM_ITER, true, out)) return false;
+    if (c->self.kind != TM_STR) return true;
     tm_sb b = { .r = r };
-    for (int64_t i = 0; i < out->u.l->n; i++)
-        if (!tm_sb_str(&b, out->u.l->v[i].u.s)) return false;
+    const tm_list *chars = out->u.l;
+    for (int64_t i = 0; i < chars->n; i++)
+        if (!tm_sb_str(&b, chars->v[i].u.s)) return false;
     return tm_sb_take(&b, out);
 }
 

@@ -184,6 +184,11 @@ static bool str_items(tm_run *r, tm_str *s, tm_val **items, int64_t *n) {
         int32_t cp;
         size_t end = at + (size_t)tm_utf8(p + at, p + s->n, &cp);
         tm_str *c = tm_str_sub(r, s, at, end);
+        if (c && c->safe) { /* a character of Markup is a plain string */
+            tm_str *plain = tm_get(r, sizeof *plain);
+            if (plain) *plain = *c, plain->safe = false;
+            c = plain;
+        }
         if (!c) return false;
         (*items)[i] = tm_of_str(c);
         at = end;

@@ -5,16 +5,31 @@ usage: make.py SHARED     (needs transformers; SHARED holds chat_templates/ and 
 
 conversations.jsonl  what is rendered: one object of template variables a line
 expected.jsonl       {"template", "rows": [[conversation, text or null when Python refuses], ...]}
-own.jsonl            {"template", "vars", "out"}: small templates of our own; "error": true when Python refuses
+own.jsonl            {"vars"}: what own.txt is rendered with; then {"template", "out"}, one a template of own.txt
+                     (which may bring its own "vars"); no "out" when Python refuses
+hfjs.jsonl           {"name", "python"}: rows of chat_templates/hfjs_*.jsonl (the cases of a JavaScript engine)
+                     where Python prints something else than JavaScript, or refuses (null)
 """
+import datetime
 import glob
 import json
 import os
 import sys
 
-from transformers.utils.chat_template_utils import _compile_jinja_template as compile_template
+from transformers.utils import chat_template_utils
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+compile_template = chat_template_utils._compile_jinja_template
+
+
+class PinnedDate(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None): return cls(2025, 7, 10)
+
+
+chat_template_utils.datetime = PinnedDate
 
 
 def u(text, **more): return {"role": "user", "content": text, **more}
@@ -79,6 +94,11 @@ CONVERSATIONS = [
     {"messages": [u("a\n"), a("\n"), u(" "), a("b")], "add_generation_prompt": True},
     {"messages": [u("Σίσυφος ß İ ﬁ"), a("NaN inf 1e5")]},
 ]
+OWN_VARS = {
+    "s": " Hello, World ", "u": "Grüße 世界\u00a0🙂 x", "n": 7, "f": 2.5, "b": True, "c": False, "o": None, "l": [3, 1, 2],
+    "d": {"a": 1, "b": "two", "items": [1, 2], "c": {"d": [1, {"e": "deep"}]}}, "h": {}, "mix": [1, "1", None, 2.0, [1]],
+    "ml": [{"role": "user", "content": " hi ", "k": 2}, {"role": "tool", "content": "z", "k": 3},
+           {"role": "assistant", "content": "yo", "k": 1}]}
 FULL = ["chat_templates/llamacpp/Qwen-Qwen2.5-7B-Instruct.jinja", "tokenizers/smollm2/chat_template.jinja"]
 LONG = [0, 2, 3, 4, 5, 8, 9, 17, 18, 24]  # for templates with a page of fixed text
 
@@ -105,18 +125,32 @@ def main(shared):
             which = LONG if "command-r" in name or "Hermes" in name else range(len(CONVERSATIONS))
             rows = [[k, render(template, CONVERSATIONS[k])] for k in which]
             f.write(json.dumps({"template": name, "rows": rows}, ensure_ascii=False, separators=(",", ":")) + "\n")
-    with open(os.path.join(HERE, "own.txt")) as f:
-        cases = f.read().split("\n====\n")
+    with open(os.path.join(HERE, "own.txt"), newline="") as f:
+        cases = f.read().removesuffix("\n").split("\n====\n")
     with open(os.path.join(HERE, "own.jsonl"), "w") as f:
+        f.write(json.dumps({"vars": OWN_VARS}, ensure_ascii=False) + "\n")
         for case in cases:
             template, _, variables = case.partition("\n----\n")
-            variables = json.loads(variables or "{}")
-            row = {"template": template, "vars": variables}
+            row = {"template": template}
+            if variables:
+                row["vars"] = json.loads(variables)
             try:
-                row["out"] = compile_template(template).render(**variables)
+                row["out"] = compile_template(template).render(**row.get("vars", OWN_VARS))
             except Exception:
-                row["error"] = True
-            f.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n")
+                pass
+            f.write(json.dumps(row, ensure_ascii=False) + "\n")
+    with open(os.path.join(HERE, "hfjs.jsonl"), "w") as f:
+        for name, template, variables, expected in (("syntax", "template", "context", "expected"),
+                                                    ("e2e", "chat_template", "data", "target")):
+            with open(os.path.join(shared, "chat_templates", f"hfjs_{name}.jsonl")) as g:
+                rows = [json.loads(line) for line in g]
+            for row in rows:
+                try:
+                    out = compile_template(row[template]).render(**row[variables])
+                except Exception:
+                    out = None
+                if out != row[expected]:
+                    f.write(json.dumps({"name": row["name"], "python": out}, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,258 @@
+/* chat.c - which bytes of a rendered conversation the assistant wrote.
+ *
+ * Each byte of a rendering knows in whose turn it was written (hn_tmpl_span).  The turn of an
+ * assistant message starts with a header that the model is given, not asked to write.  That header
+ * is what add_generation_prompt adds after the messages before it, so it is measured: the messages
+ * before the first answer are rendered with and without a prompt and the difference is cut off the
+ * front of every turn.  Where a template shows no such prompt, what stands before the first byte
+ * of the message itself is the header. */
+#include "text/chat.h"
+
+#include <ctype.h>
+#include <string.h>
+
+void hn_ranges_free(hn_ranges *r) {
+    hn_free(r->v);
+    memset(r, 0, sizeof *r);
+}
+
+static int add_range(hn_ranges *r, size_t begin, size_t end, int32_t message, hn_err *e) {
+    if (end <= begin) return HN_OK;
+    hn_range *last = r->n ? &r->v[r->n - 1] : NULL;
+    if (last && last->begin + last->len == begin && last->message == message) {
+        last->len = end - last->begin;
+        return HN_OK;
+    }
+    if (hn_grow(&r->v, &r->cap, r->n + 1, sizeof *r->v) < 0) return hn_fail(e, HN_ENOMEM, "out of memory");
+    r->v[r->n++] = (hn_range){ begin, end - begin, message };
+    return HN_OK;
+}
+
+/* ---- variables ---- */
+
+/* The message with its reasoning under both names templates read. */
+static json_t *with_reasoning(json_t *m) {
+    static const char *const names[] = { "reasoning_content", "thinking", "reasoning" };
+    json_t *found = NULL;
+    for (int i = 0; i < 3 && (!found || json_is_null(found)); i++) found = json_object_get(m, names[i]);
+    if (!found || json_is_null(found)) return json_incref(m);
+    json_t *copy = json_copy(m);
+    if (copy && (json_object_set(copy, "reasoning_content", found) ||
+                 (!json_object_get(copy, "thinking") && json_object_set(copy, "thinking", found)))) {
+        json_decref(copy);
+        return NULL;
+    }
+    return copy;
+}
+
+static json_t *variables(const hn_chat *c, int64_t n, bool prompt) {
+    json_t *vars = json_object(), *list = json_array();
+    int bad = !vars || !list;
+    for (int64_t i = 0; i < n && !bad; i++)
+        bad = json_array_append_new(list, with_reasoning(json_array_get(c->messages, (size_t)i)));
+    bad = bad || (c->tokens && json_object_update(vars, c->tokens));
+    bad = bad || json_object_set_new(vars, "tools", c->tools ? json_incref(c->tools) : json_null());
+    bad = bad || json_object_set_new(vars, "documents", json_null());
+    bad = bad || json_object_set_new(vars, "add_generation_prompt", json_boolean(prompt));
+    bad = bad || (c->kwargs && json_object_update(vars, c->kwargs));
+    bad = bad || json_object_set(vars, "messages", list);
+    json_decref(list);
+    if (!bad) return vars;
+    json_decref(vars);
+    return NULL;
+}
+
+static int render(const hn_chat *c, int64_t n, bool prompt, hn_buf *out, hn_spans *spans, hn_err *e) {
+    json_t *vars = variables(c, n, prompt);
+    if (!vars) return hn_fail(e, HN_ENOMEM, "out of memory");
+    int rc = hn_tmpl_render(c->tmpl, vars, &c->opts, out, spans, e);
+    json_decref(vars);
+    return rc;
+}
+
+static bool by_assistant(const hn_chat *c, int32_t message) {
+    const char *role =
+        json_string_value(json_object_get(json_array_get(c->messages, (size_t)message), "role"));
+    return role && !strcmp(role, "assistant");
+}
+
+/* ---- the header of an answer ---- */
+
+/* What a prompt adds after the first n messages; empty when the template cannot tell. */
+static int prompt_after(const hn_chat *c, int64_t n, hn_buf *out, hn_err *e) {
+    hn_buf without = { 0 }, with = { 0 };
+    hn_err own = { 0 };
+    int rc = render(c, n, false, &without, NULL, &own);
+    if (!rc) rc = render(c, n, true, &with, NULL, &own);
+    if (!rc && with.n > without.n && (!without.n || !memcmp(with.data, without.data, without.n)))
+        hn_buf_add(out, with.data + without.n, with.n - without.n);
+    if (out->oom) rc = HN_ENOMEM;
+    hn_buf_free(&without);
+    hn_buf_free(&with);
+    return rc == HN_ENOMEM ? hn_fail(e, rc, "out of memory")
+                           : HN_OK; /* a template may refuse the shorter list */
+}
+
+static int generation_prompt(const hn_chat *c, hn_buf *out, hn_err *e) {
+    int64_t n = (int64_t)json_array_size(c->messages), first = 0;
+    while (first < n && !by_assistant(c, (int32_t)first)) first++;
+    if (first == n) return HN_OK; /* nobody asks */
+    int rc = first ? prompt_after(c, first, out, e) : HN_OK;
+    return rc || out->n ? rc : prompt_after(c, n, out, e);
+}
+
+/* ---- turns ---- */
+
+/* A run of bytes written in one turn, and where in it the message itself first and last shows. */
+typedef struct turn {
+    size_t begin, end;
+    size_t first, last; /* first == last: it does not show */
+    size_t role_end;    /* after the last byte of its role that precedes `first` */
+    int32_t message;
+} turn;
+
+static bool blank(const char *p, size_t n) {
+    while (n && isspace((unsigned char)p[n - 1])) n--;
+    return !n;
+}
+
+/* Back from n to a place where a marker may end, so that <|a|><think> and <|a|></think> share <|a|>. */
+static size_t marker_end(const char *p, size_t n) {
+    while (n && !isspace((unsigned char)p[n - 1]) && !strchr(">]:", p[n - 1])) n--;
+    return n;
+}
+
+/* How many bytes of the turn the model is given. */
+static size_t header(const char *text, const turn *t, const hn_buf *prompt) {
+    const char *p = text + t->begin;
+    size_t n = t->end - t->begin, same = 0, shown = t->first - t->begin;
+    while (same < n && same < prompt->n && p[same] == prompt->data[same]) same++;
+    if (prompt->n && same == prompt->n) return same;
+    if (t->first == t->last) shown = n; /* nothing of the message to hold on to */
+    /* A prompt that opens a reasoning block which this turn lacks: the part they share. */
+    same = marker_end(p, same < shown ? same : shown);
+    if (same > prompt->n / 2 || (same && same == shown))
+        return t->role_end > t->begin + same ? t->role_end - t->begin : same;
+    return blank(p, shown) && shown < n ? 0 : shown;
+}
+
+/* Where the assistant's part ends: after its end-of-turn text. */
+static size_t tail(const char *text, const turn *t, size_t begin, const char *eos) {
+    size_t from = t->last > begin ? t->last : begin, end = t->end;
+    const char *hit = eos && *eos ? memmem(text + from, end - from, eos, strlen(eos)) : NULL;
+    if (hit) return (size_t)(hit - text) + strlen(eos);
+    while (end > from && isspace((unsigned char)text[end - 1])) end--;
+    return end > from ? end : t->end; /* blanks are all that ends the turn */
+}
+
+/* The bytes after a turn that belong to nobody, when they hold the end-of-sequence token: a
+ * template that does not loop over messages writes it apart. */
+static size_t loose_end(const char *text, const turn *t, size_t next, const char *eos) {
+    const char *hit = eos && *eos ? memmem(text + t->end, next - t->end, eos, strlen(eos)) : NULL;
+    bool ended = eos && *eos && memmem(text + t->last, t->end - t->last, eos, strlen(eos));
+    return hit && !ended ? (size_t)(hit - text) + strlen(eos) : t->end;
+}
+
+static turn turn_at(const hn_spans *s, int64_t *i) {
+    const hn_tmpl_span *v = &s->v[*i];
+    turn t = { .begin = v->begin, .message = v->turn };
+    bool shown = false;
+    for (; *i < s->n && s->v[*i].turn == t.message; ++*i) {
+        v = &s->v[*i];
+        t.end = v->begin + v->len;
+        if (v->message != t.message) continue;
+        if (v->role) {
+            if (!shown) t.role_end = t.end;
+            continue;
+        }
+        if (!shown) t.first = v->begin;
+        shown = true;
+        t.last = t.end;
+    }
+    if (!shown) t.first = t.last = t.role_end > t.begin ? t.role_end : t.begin;
+    return t;
+}
+
+static int from_turns(const hn_chat *c, const char *text, size_t end, const hn_spans *s, hn_ranges *out,
+                      hn_err *e) {
+    hn_buf prompt = { 0 };
+    const char *eos = json_string_value(json_object_get(c->tokens, "eos_token"));
+    int rc = generation_prompt(c, &prompt, e);
+    for (int64_t i = 0; i < s->n && !rc;) {
+        turn t = turn_at(s, &i);
+        if (t.message < 0 || !by_assistant(c, t.message)) continue;
+        size_t begin = t.begin + header(text, &t, &prompt), next = end;
+        for (int64_t k = i; k < s->n && next == end; k++)
+            if (s->v[k].turn >= 0) next = s->v[k].begin;
+        t.end = loose_end(text, &t, next, eos);
+        rc = add_range(out, begin, tail(text, &t, begin, eos), t.message, e);
+    }
+    hn_buf_free(&prompt);
+    return rc;
+}
+
+static int from_generation(const hn_spans *s, hn_ranges *out, hn_err *e) {
+    int rc = HN_OK;
+    for (int64_t i = 0; i < s->n && !rc; i++)
+        if (s->v[i].generation)
+            rc = add_range(out, s->v[i].begin, s->v[i].begin + s->v[i].len, s->v[i].turn, e);
+    return rc;
+}
+
+/* ---- what is offered ---- */
+static int check(const hn_chat *c, hn_err *e) {
+    hn_assert(c->tmpl && json_is_array(c->messages));
+    size_t i;
+    json_t *m;
+    json_array_foreach(c->messages, i, m) if (!json_is_object(m)) return hn_fail(
+        e, HN_EPARSE, "message %zu is not an object", i);
+    return HN_OK;
+}
+
+static int render_first(const hn_chat *c, int64_t n, bool prompt, hn_buf *out, hn_ranges *assistant,
+                        hn_err *e) {
+    hn_spans spans = { 0 };
+    size_t base = out->n;
+    int64_t n_before = assistant ? assistant->n : 0;
+    int rc = render(c, n, prompt, out, assistant ? &spans : NULL, e);
+    bool marked = false;
+    for (int64_t i = 0; i < spans.n; i++) marked |= spans.v[i].generation;
+    if (!rc && assistant)
+        rc = marked ? from_generation(&spans, assistant, e)
+                    : from_turns(c, out->data, out->n, &spans, assistant, e);
+    hn_spans_free(&spans);
+    if (rc && out->n > base) out->data[out->n = base] = 0;
+    if (rc && assistant) assistant->n = n_before;
+    return rc;
+}
+
+int hn_chat_render(const hn_chat *c, bool prompt, hn_buf *out, hn_ranges *assistant, hn_err *e) {
+    int rc = check(c, e);
+    return rc ? rc : render_first(c, (int64_t)json_array_size(c->messages), prompt, out, assistant, e);
+}
+
+int hn_chat_delta(const hn_chat *c, int64_t from, bool prompt, hn_buf *out, hn_err *e) {
+    int64_t n = (int64_t)json_array_size(c->messages);
+    hn_buf seen = { 0 }, all = { 0 };
+    hn_ranges ours = { 0 };
+    hn_assert(from >= 0 && from <= n);
+    int rc = check(c, e);
+    if (!rc && from) rc = render_first(c, from, false, &seen, &ours, e);
+    if (!rc) rc = render_first(c, n, prompt, &all, NULL, e);
+    size_t end = seen.n;
+    if (ours.n && ours.v[ours.n - 1].message == from - 1)
+        end = ours.v[ours.n - 1].begin + ours.v[ours.n - 1].len;
+    if (!rc && (end > all.n || (end && memcmp(seen.data, all.data, end))))
+        rc = hn_fail(e, HN_EUNSUP,
+                     "the template rewrites the first %lld messages when others follow: "
+                     "render the conversation again whole",
+                     (long long)from);
+    if (!rc) {
+        hn_buf_add(out, all.data ? all.data + end : "", all.n - end);
+        if (out->oom) rc = hn_fail(e, HN_ENOMEM, "out of memory");
+    }
+    hn_ranges_free(&ours);
+    hn_buf_free(&seen);
+    hn_buf_free(&all);
+    return rc;
+}
