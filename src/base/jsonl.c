@@ -154,6 +154,9 @@ const char *hn_jsonl_text(const hn_jsonl *f, int64_t i, size_t *n) {
 static int row_fail(const hn_jsonl *f, int64_t i, const json_error_t *why, hn_err *e) {
     size_t n, at = why->position > 0 ? (size_t)why->position : 0;
     const char *text = hn_jsonl_text(f, i, &n);
+    enum json_error_code code = json_error_code(why);
+    /* the position is after what was read: a wrong token was, a wrong byte or an end was not */
+    if (at > 0 && code != json_error_invalid_utf8 && code != json_error_premature_end_of_input) at--;
     if (at > n) at = n;
     int64_t line = f->row[i].line, column = 1;
     for (size_t k = 0; k < at; k++) {
@@ -161,7 +164,6 @@ static int row_fail(const hn_jsonl *f, int64_t i, const json_error_t *why, hn_er
         if (text[k] == '\n') line++, column = 1;
     }
     const char *remedy = "correct this row or remove it";
-    enum json_error_code code = json_error_code(why);
     if (code == json_error_premature_end_of_input && !f->array) {
         remedy = "the row is cut off, or written over several lines: put each row on one line";
     } else if (code == json_error_invalid_utf8) {
@@ -183,9 +185,10 @@ int hn_jsonl_row(const hn_jsonl *f, int64_t i, json_t **row, hn_err *e) {
     size_t n;
     const char *text = hn_jsonl_text(f, i, &n);
     json_error_t why;
-    *row = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why);
+    const size_t how = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY; /* any: what is no object is told below */
+    *row = json_loadb(text, n, how, &why);
     if (!*row && json_error_code(&why) == json_error_numeric_overflow) {
-        *row = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &why);
+        *row = json_loadb(text, n, how | JSON_DECODE_INT_AS_REAL, &why);
     }
     if (!*row) return row_fail(f, i, &why, e);
     if (json_is_object(*row)) return HN_OK;
