@@ -181,6 +181,10 @@ static void impossible(void **state) {
     e.code = 0;
     assert_int_equal(parse(&c, "{\"a\": 1,\n \"a\": 2}", &e), HN_EPARSE);
     assert_non_null(strstr(e.msg, "line 2"));
+    e.code = 0;
+    json_t *j;
+    assert_int_equal(hn_json_parse(&j, "{\"a\": 1\0}", 9, "config.json", &e), HN_EPARSE);
+    assert_null(j);
 }
 
 static void windows(void **state) {

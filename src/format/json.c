@@ -8,6 +8,9 @@
 
 int hn_json_parse(json_t **j, const char *text, size_t n, const char *file, hn_err *e) {
     json_error_t je;
+    *j = NULL;
+    if (memchr(text, 0, n)) /* jansson passes over them */
+        return hn_fail(e, HN_EPARSE, "%s: a zero byte, which JSON does not have: the file is damaged", file);
     *j = json_loadb(text, n, JSON_REJECT_DUPLICATES, &je);
     if (!*j && json_error_code(&je) == json_error_numeric_overflow)
         *j = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &je);
