@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 #include <jansson.h>
@@ -339,11 +340,11 @@ static void long_runs(void **state) {
             hn_buf out = { 0 };
             size_t len = strlen(unit[u]), n = 0;
             for (; n + len <= N; n += len) memcpy(text + n, unit[u], len);
-            double start = hn_now();
+            clock_t start = clock();
             assert_int_equal(hn_tok_encode(t, text, n, false, &ids, NULL), HN_OK);
             assert_int_equal(hn_tok_decode(t, ids.id, ids.n, false, &out, NULL), HN_OK);
-            if (hn_now() - start > 5)
-                fail_msg("%s takes %.1f s for `%s` again and again", names[f], hn_now() - start, unit[u]);
+            double took = (double)(clock() - start) / CLOCKS_PER_SEC;
+            if (took > 5) fail_msg("%s takes %.1f s for `%s` again and again", names[f], took, unit[u]);
             if (f != 1 && (out.n != n || memcmp(out.data, text, n)))
                 fail_msg("%s: a run of `%s` is lost", names[f], unit[u]);
             hn_ids_free(&ids);

@@ -33,20 +33,24 @@ int tok_files_read(hn_tok *t, const char *dir, hn_err *e) {
     return rc;
 }
 
+/* jansson calls some of its failed allocations syntax errors: a real one comes again. */
+static json_t *parse(const char *data, size_t n, json_error_t *why) {
+    json_t *j = json_loadb(data, n, JSON_REJECT_DUPLICATES, why);
+    if (!j && json_error_code(why) == json_error_numeric_overflow) /* a model_max_length of 10^30 is usual */
+        return json_loadb(data, n, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, why);
+    return j;
+}
+
 int tok_json_load(json_t **root, const char *data, size_t n, const char *name, hn_err *e) {
     json_error_t why;
-    *root = json_loadb(data, n, JSON_REJECT_DUPLICATES, &why);
-    /* a model_max_length of 10^30 is usual, and written out */
-    if (!*root && json_error_code(&why) == json_error_numeric_overflow)
-        *root = json_loadb(data, n, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &why);
-    if (*root && json_is_object(*root)) return HN_OK;
-    if (*root) {
-        json_decref(*root);
-        *root = NULL;
-        return hn_fail(e, HN_EPARSE, "%s: has to be an object", name);
-    }
-    if (json_error_code(&why) == json_error_out_of_memory || !*why.text) return HN_ENOMEM;
-    return hn_fail(e, HN_EPARSE, "%s: line %d, column %d: %s", name, why.line, why.column, why.text);
+    if (!(*root = parse(data, n, &why))) *root = parse(data, n, &why);
+    if (!*root && (json_error_code(&why) == json_error_out_of_memory || !*why.text)) return HN_ENOMEM;
+    if (!*root)
+        return hn_fail(e, HN_EPARSE, "%s: line %d, column %d: %s", name, why.line, why.column, why.text);
+    if (json_is_object(*root)) return HN_OK;
+    json_decref(*root);
+    *root = NULL;
+    return hn_fail(e, HN_EPARSE, "%s: has to be an object", name);
 }
 
 const char *tok_json_str(const json_t *o, const char *key) {
