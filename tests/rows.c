@@ -19,10 +19,10 @@ static const char *write_bytes(const char *text, size_t n) {
     return path;
 }
 
-static hn_rows *must_open(const char *path, const hn_rows_config *config) {
-    hn_rows *r;
+static hn_table *must_open(const char *path, const hn_table_config *config) {
+    hn_table *r;
     hn_err e = { 0 };
-    if (hn_rows_open(&r, path, config, &e)) fail_msg("%s", e.msg);
+    if (hn_table_open(&r, path, config, &e)) fail_msg("%s", e.msg);
     return r;
 }
 
@@ -39,21 +39,21 @@ static void write_part(const hn_part *p, hn_buf *b) {
 }
 
 /* "prompt / answer / rejected" of a row. */
-static void row_is(const hn_rows *r, int64_t i, const char *want) {
-    hn_row row;
+static void row_is(const hn_table *r, int64_t i, const char *want) {
+    hn_entry row;
     hn_err e = { 0 };
-    if (hn_rows_get(r, i, &row, &e)) fail_msg("%s", e.msg);
+    if (hn_table_get(r, i, &row, &e)) fail_msg("%s", e.msg);
     hn_buf b = { 0 };
     write_part(&row.prompt, &b);
     hn_buf_str(&b, " / ");
     write_part(&row.answer, &b);
     hn_buf_str(&b, " / ");
     write_part(&row.rejected, &b);
-    if (hn_rows_kind_of(r) == HN_ROWS_UNPAIRED) hn_buf_str(&b, row.label ? " / good" : " / bad");
+    if (hn_table_kind_of(r) == HN_ROWS_UNPAIRED) hn_buf_str(&b, row.label ? " / good" : " / bad");
     assert_string_equal(b.data, want);
     hn_buf_free(&b);
     assert_non_null(row.row);
-    hn_row_release(&row);
+    hn_entry_release(&row);
 }
 
 /* ---- the shapes ---- */
@@ -123,10 +123,10 @@ static const struct {
 static void every_shape(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        hn_rows *r = must_open(write_bytes(shapes[i].row, strlen(shapes[i].row)), NULL);
-        assert_string_equal(hn_rows_about(r), shapes[i].about);
+        hn_table *r = must_open(write_bytes(shapes[i].row, strlen(shapes[i].row)), NULL);
+        assert_string_equal(hn_table_about(r), shapes[i].about);
         row_is(r, 0, shapes[i].reads);
-        hn_rows_close(r);
+        hn_table_close(r);
     }
 }
 
@@ -162,12 +162,12 @@ static void implicit_prompts(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char row[1000];
         snprintf(row, sizeof row, "{\"chosen\":%s,\"rejected\":%s}", cases[i].chosen, cases[i].rejected);
-        hn_rows *r = must_open(write_bytes(row, strlen(row)), NULL);
+        hn_table *r = must_open(write_bytes(row, strlen(row)), NULL);
         row_is(r, 0, cases[i].reads);
         bool equal = !strcmp(cases[i].chosen, cases[i].rejected), none = !strncmp(cases[i].reads, " /", 2);
-        assert_int_equal(strstr(hn_rows_about(r), "1 row with equal sides") != NULL, equal);
-        assert_int_equal(strstr(hn_rows_about(r), "1 row whose sides share no prompt") != NULL, none);
-        hn_rows_close(r);
+        assert_int_equal(strstr(hn_table_about(r), "1 row with equal sides") != NULL, equal);
+        assert_int_equal(strstr(hn_table_about(r), "1 row whose sides share no prompt") != NULL, none);
+        hn_table_close(r);
     }
 }
 
@@ -175,19 +175,19 @@ static void renames_and_forms(void **state) {
     (void)state;
     const char *row = "{\"q\":\"Why?\",\"a\":\"So.\",\"b\":\"No.\",\"prompt\":\"not this\"}";
     const char *names[] = { "prompt=q", "chosen=a", "rejected=b" };
-    hn_rows_config c = { .columns = { names, 3 } };
-    hn_rows *r = must_open(write_bytes(row, strlen(row)), &c);
+    hn_table_config c = { .columns = { names, 3 } };
+    hn_table *r = must_open(write_bytes(row, strlen(row)), &c);
     assert_string_equal(
-        hn_rows_about(r),
+        hn_table_about(r),
         "1 row: preference, text; q is prompt, a is chosen, b is rejected; column prompt unused");
     row_is(r, 0, "Why? / So. / No.");
-    hn_rows_close(r);
+    hn_table_close(r);
 
-    hn_rows_config text = { .alpaca = 1 };
+    hn_table_config text = { .alpaca = 1 };
     row = "{\"instruction\":\"Spell.\",\"input\":\"cat\",\"output\":\"c a t\"}";
     r = must_open(write_bytes(row, strlen(row)), &text);
     row_is(r, 0, "### Instruction:\nSpell.\n\n### Input:\ncat\n\n### Response:\n / c a t / -");
-    hn_rows_close(r);
+    hn_table_close(r);
 
     static const struct {
         const char *name, *says;
@@ -198,14 +198,14 @@ static void renames_and_forms(void **state) {
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         hn_err e = { 0 };
         const char *name = bad[i].name;
-        hn_rows_config one = { .columns = { &name, 1 } };
-        assert_true(hn_rows_open(&r, write_bytes(row, strlen(row)), &one, &e) < 0);
+        hn_table_config one = { .columns = { &name, 1 } };
+        assert_true(hn_table_open(&r, write_bytes(row, strlen(row)), &one, &e) < 0);
         if (!strstr(e.msg, bad[i].says)) fail_msg("%s", e.msg);
     }
     const char *twice[] = { "prompt=output", "prompt=input" };
     hn_err e = { 0 };
-    hn_rows_config both = { .columns = { twice, 2 } };
-    assert_true(hn_rows_open(&r, write_bytes(row, strlen(row)), &both, &e) < 0);
+    hn_table_config both = { .columns = { twice, 2 } };
+    assert_true(hn_table_open(&r, write_bytes(row, strlen(row)), &both, &e) < 0);
     assert_non_null(strstr(e.msg, "given twice"));
 }
 
@@ -215,16 +215,16 @@ static void keeps_what_it_need_not_know(void **state) {
         "{\"messages\":[{\"role\":\"user\",\"content\":\"w?\"},{\"role\":\"assistant\",\"content\":null,"
         "\"tool_calls\":[{\"name\":\"f\"}]}],\"tools\":\"[{\\\"name\\\":\\\"f\\\"}]\",\"big\":"
         "123456789012345678901234567890,\"gold\":\"4\"}";
-    hn_rows *r = must_open(write_bytes(row, strlen(row)), NULL);
-    hn_row out;
-    assert_int_equal(hn_rows_get(r, 0, &out, NULL), 0);
+    hn_table *r = must_open(write_bytes(row, strlen(row)), NULL);
+    hn_entry out;
+    assert_int_equal(hn_table_get(r, 0, &out, NULL), 0);
     json_t *call = json_array_get(out.answer.messages, 1);
     assert_true(json_is_null(json_object_get(call, "content")));
     assert_int_equal(json_array_size(json_object_get(call, "tool_calls")), 1);
     assert_int_equal(json_array_size(out.tools), 1);
     assert_string_equal(json_string_value(json_object_get(out.row, "gold")), "4");
-    hn_row_release(&out);
-    hn_rows_close(r);
+    hn_entry_release(&out);
+    hn_table_close(r);
 }
 
 /* ---- files ---- */
@@ -240,27 +240,27 @@ static void file_forms(void **state) {
         "[{\"text\":\"a\",\"x\":\"],}[{\\\"\"},{\"text\":\"b\",\"x\":[[{}]]}]",
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        hn_rows *r = must_open(write_bytes(files[i], strlen(files[i])), NULL);
-        assert_int_equal(hn_rows_count(r), 2);
+        hn_table *r = must_open(write_bytes(files[i], strlen(files[i])), NULL);
+        assert_int_equal(hn_table_count(r), 2);
         row_is(r, 1, "- / b / -");
         row_is(r, 0, "- / a / -");
         char hex[65];
         hn_sha256(files[i], strlen(files[i]), hex);
-        assert_string_equal(hn_rows_sha256(r), hex);
-        hn_rows_close(r);
+        assert_string_equal(hn_table_sha256(r), hex);
+        hn_table_close(r);
     }
     hn_buf big = { 0 }; /* a row of 3 MB, between two small ones */
     hn_buf_str(&big, "{\"text\":\"a\"}\n{\"text\":\"");
     for (int i = 0; i < 300000; i++) hn_buf_str(&big, "0123456789");
     hn_buf_str(&big, "\"}\n{\"text\":\"c\"}\n");
-    hn_rows *r = must_open(write_bytes(big.data, big.n), NULL);
-    hn_row out;
-    assert_int_equal(hn_rows_get(r, 1, &out, NULL), 0);
+    hn_table *r = must_open(write_bytes(big.data, big.n), NULL);
+    hn_entry out;
+    assert_int_equal(hn_table_get(r, 1, &out, NULL), 0);
     assert_int_equal(strlen(out.answer.text), 3000000);
-    hn_row_release(&out);
+    hn_entry_release(&out);
     row_is(r, 2, "- / c / -");
-    assert_int_equal(hn_rows_line(r, 2), 3);
-    hn_rows_close(r);
+    assert_int_equal(hn_table_line(r, 2), 3);
+    hn_table_close(r);
     hn_buf_free(&big);
 }
 
@@ -324,26 +324,26 @@ static void refusals(void **state) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         hn_err e = { 0 };
-        hn_rows *r;
-        int rc = hn_rows_open(&r, write_bytes(cases[i].file, strlen(cases[i].file)), NULL, &e);
+        hn_table *r;
+        int rc = hn_table_open(&r, write_bytes(cases[i].file, strlen(cases[i].file)), NULL, &e);
         if (rc >= 0 || rc != e.code) fail_msg("case %zu: %s", i, cases[i].file);
         assert_null(r);
         if (!strstr(e.msg, cases[i].says) || !strstr(e.msg, "rows.jsonl")) fail_msg("case %zu: %s", i, e.msg);
     }
     hn_err e = { 0 };
-    hn_rows *r;
-    assert_int_equal(hn_rows_open(&r, "/nonexistent/rows.jsonl", NULL, &e), HN_EIO);
+    hn_table *r;
+    assert_int_equal(hn_table_open(&r, "/nonexistent/rows.jsonl", NULL, &e), HN_EIO);
 }
 
 static int open_and_get(void *ctx, hn_err *e) {
-    hn_rows *r = NULL;
-    hn_row row = { 0 };
+    hn_table *r = NULL;
+    hn_entry row = { 0 };
     const char *names[] = { "prompt=question" };
-    hn_rows_config c = { .columns = { names, 1 } };
-    int rc = hn_rows_open(&r, ctx, &c, e);
-    if (!rc) rc = hn_rows_get(r, 0, &row, e);
-    hn_row_release(&row);
-    hn_rows_close(r);
+    hn_table_config c = { .columns = { names, 1 } };
+    int rc = hn_table_open(&r, ctx, &c, e);
+    if (!rc) rc = hn_table_get(r, 0, &row, e);
+    hn_entry_release(&row);
+    hn_table_close(r);
     return rc;
 }
 
@@ -416,32 +416,32 @@ static void real_files(void **state) {
             absent = true;
             continue;
         }
-        hn_rows_config c = { .columns = { names, 0 } };
+        hn_table_config c = { .columns = { names, 0 } };
         while (c.columns.n < 3 && real[i].names[c.columns.n]) {
             names[c.columns.n] = real[i].names[c.columns.n];
             c.columns.n++;
         }
-        hn_rows *r = must_open(path, &c);
-        if (strcmp(hn_rows_about(r), real[i].about)) print_message("%s\n", hn_rows_about(r));
-        assert_int_equal(strncmp(hn_rows_about(r), real[i].about, strlen(real[i].about)), 0);
-        for (int64_t k = 0; k < hn_rows_count(r); k++) {
-            hn_row row;
-            assert_int_equal(hn_rows_get(r, k, &row, NULL), 0);
-            bool chat = hn_rows_chat(r);
-            const hn_part *p = hn_rows_kind_of(r) == HN_ROWS_PROMPT ? &row.prompt : &row.answer;
+        hn_table *r = must_open(path, &c);
+        if (strcmp(hn_table_about(r), real[i].about)) print_message("%s\n", hn_table_about(r));
+        assert_int_equal(strncmp(hn_table_about(r), real[i].about, strlen(real[i].about)), 0);
+        for (int64_t k = 0; k < hn_table_count(r); k++) {
+            hn_entry row;
+            assert_int_equal(hn_table_get(r, k, &row, NULL), 0);
+            bool chat = hn_table_chat(r);
+            const hn_part *p = hn_table_kind_of(r) == HN_ROWS_PROMPT ? &row.prompt : &row.answer;
             assert_true(chat ? json_array_size(p->messages) > 0 : p->text != NULL);
-            if (hn_rows_kind_of(r) == HN_ROWS_PREFERENCE) {
+            if (hn_table_kind_of(r) == HN_ROWS_PREFERENCE) {
                 assert_true(chat ? json_array_size(row.rejected.messages) > 0 : row.rejected.text != NULL);
             }
-            hn_row_release(&row);
+            hn_entry_release(&row);
         }
-        hn_rows_close(r);
+        hn_table_close(r);
     }
     const char *seeds = shared_file("data/instruct/self_instruct_seed_tasks_175.jsonl");
     if (seeds) { /* instances inside rows: a shape nobody names, so the columns are told */
         hn_err e = { 0 };
-        hn_rows *r;
-        assert_int_equal(hn_rows_open(&r, seeds, NULL, &e), HN_EPARSE);
+        hn_table *r;
+        assert_int_equal(hn_table_open(&r, seeds, NULL, &e), HN_EPARSE);
         assert_non_null(strstr(e.msg, "id, name, instruction, instances"));
     }
 }

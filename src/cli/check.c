@@ -3,11 +3,12 @@
 #include "base/pool.h"
 #include "cli/cli.h"
 #include "cli/models.h"
+#include "cli/resume.h"
 
 #include <string.h>
 
 typedef struct {
-    int64_t prompts, answers, max_new_tokens, max_prompt, slots, most_threads;
+    int64_t prompts, answers, max_new_tokens, max_prompt, slots, most_threads, trials, kills;
     double temperature;
 } check_options;
 
@@ -21,6 +22,8 @@ static const hn_opt table[] = {
     { .name = "slots", .help = "most answers at once", .type = HN_OPT_INT, AT(slots), .def = 32, .min = 1, .max = 1024 },
     { .name = "most_threads", .help = "most threads to compare", .type = HN_OPT_INT, AT(most_threads), .def = 4, .min = 1, .max = 256 },
     { .name = "temperature", .help = "of the sampling", .type = HN_OPT_NUM, AT(temperature), .def = 1, .min = 0.01, .max = 100 },
+    { .name = "trials", .help = "resume: runs of each learner that are disturbed", .type = HN_OPT_INT, AT(trials), .def = 3, .min = 1, .max = 1000 },
+    { .name = "kills", .help = "resume: kills a run", .type = HN_OPT_INT, AT(kills), .def = 3, .min = 1, .max = 100 },
     { 0 },
 };
 #undef AT
@@ -42,16 +45,9 @@ static int show(void *ctx, const hn_check_row *r, hn_err *e) {
     return hn_cli_stopped(NULL) ? hn_fail(e, HN_ESTOP, "stopped") : HN_OK;
 }
 
-static int work(hn_cli *c, const check_options *o) {
-    const char *const *word;
-    int n = hn_optset_words(c->opts, &word),
-        rc = n == 1 ? HN_OK : hn_cli_usage(c, "say what to check: onpolicy or packing");
-    bool onpolicy = n == 1 && !strcmp(word[0], "onpolicy"), packing = n == 1 && !strcmp(word[0], "packing");
-    if (!rc && !onpolicy && !packing)
-        rc = hn_cli_usage(c, "no check named '%s': there are onpolicy and packing", word[0]);
-    if (!rc) rc = hn_cli_need(c, "model", c->common.model);
+static int invariants(hn_cli *c, const check_options *o, bool onpolicy) {
     hn_model *m = NULL;
-    if (!rc) rc = hn_cli_model(c, &m);
+    int rc = hn_cli_model(c, &m);
     if (rc) return rc;
     hn_check_config k = { o->prompts, o->answers,      o->max_new_tokens, o->max_prompt,
                           o->slots,   o->most_threads, o->temperature,    (uint64_t)c->common.seed };
@@ -61,8 +57,24 @@ static int work(hn_cli *c, const check_options *o) {
     rc = onpolicy ? hn_check_onpolicy(m, &k, show, &t, &c->err) : hn_check_packing(m, &k, show, &t, &c->err);
     hn_model_close(m);
     if (rc) return rc;
-    printf("%s: %lld of %lld comparisons hold\n", word[0], (long long)(t.rows - t.bad), (long long)t.rows);
+    printf("%s: %lld of %lld comparisons hold\n", onpolicy ? "onpolicy" : "packing",
+           (long long)(t.rows - t.bad), (long long)t.rows);
     return t.bad ? HN_EXIT_NO : HN_EXIT_OK;
+}
+
+static int work(hn_cli *c, const check_options *o) {
+    static const char *const what[] = { "onpolicy", "packing", "resume" };
+    const char *const *word;
+    int n = hn_optset_words(c->opts, &word), k = 0;
+    if (n != 1) return hn_cli_usage(c, "say what to check: onpolicy, packing or resume");
+    while (k < 3 && strcmp(word[0], what[k])) k++;
+    if (k == 3)
+        return hn_cli_usage(c, "no check named '%s': there are onpolicy, packing and resume", word[0]);
+    int rc = hn_cli_need(c, "model", c->common.model);
+    if (rc || k < 2) return rc ? rc : invariants(c, o, k == 0);
+    bool holds;
+    rc = hn_cli_check_resume(c, (int)o->trials, (int)o->kills, &holds);
+    return rc ? rc : holds ? HN_EXIT_OK : HN_EXIT_NO;
 }
 
 static int run(int argc, char **argv) {
@@ -78,13 +90,15 @@ static int run(int argc, char **argv) {
 const hn_command hn_command_check = {
     "check",
     "measure the invariants that make the numbers trustworthy\n"
-    "usage: hone check onpolicy|packing --model DIR\n\n"
+    "usage: hone check onpolicy|packing|resume --model DIR\n\n"
     "onpolicy: the log-probability stored when a token was sampled is the one the trainer computes: compared "
     "bit by bit\n"
     "over batch sizes, threads, shared and unshared prompts and random cuttings of every path into spans.\n"
     "packing: the gradient of a step is the same to the bit for any micro-batches and threads, and within "
     "1e-5 for shared\n"
     "against unshared prompts and packed against one by one.\n"
+    "resume: sft, dpo and grpo killed (kill -9) at random moments and resumed leave the same bytes as "
+    "undisturbed runs.\n"
     "Exit code 3 when one does not hold.",
     run
 };

@@ -150,6 +150,7 @@ static int make_config(improver *i, json_t **out) {
     hn_buf_free(&b);
     const hn_params *p = &i->im.model->net.params;
     hn_sha256(p->value, (size_t)p->count * sizeof *p->value, hex);
+    if (j) hn_record_config(j);
     if (!j || json_object_set_new(j, "model_sha256", json_string(hex))) {
         json_decref(j);
         return hn_fail(&i->cli.err, HN_ENOMEM, "no memory for the run's config");

@@ -248,6 +248,7 @@ static int make_config(learner *l, json_t **out) {
     hn_buf_free(&b);
     const hn_params *p = &l->model->net.params;
     hn_sha256(p->value, (size_t)p->count * sizeof *p->value, hex);
+    if (j) hn_record_config(j);
     int bad = !j || json_object_set_new(j, "model_sha256", json_string(hex));
     if (!bad && l->cli.common.data && !hn_path_is_dir(l->cli.common.data)) {
         int rc = hn_file_sha256(l->cli.common.data, hex, &l->cli.err);

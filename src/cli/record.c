@@ -20,6 +20,13 @@ static double wall(void) {
     return (double)t.tv_sec + 1e-6 * (double)t.tv_usec;
 }
 
+void hn_record_config(json_t *config) {
+    static const char *const not_the_run[] = { "resume", "allow_tier_change", "quiet",    "help",
+                                               "config", "rollback",          "to_round", "show" };
+    for (size_t i = 0; i < sizeof not_the_run / sizeof *not_the_run; i++)
+        json_object_del(config, not_the_run[i]);
+}
+
 /* run.json: {"command","store","run","events"}. */
 static int read_marker(const char *path, char **store, int64_t *run, char **events, hn_err *e) {
     json_error_t je;
@@ -50,8 +57,28 @@ static int write_marker(const char *path, const char *command, const char *store
     return rc;
 }
 
+typedef struct {
+    const char *out;
+    int64_t run;
+} orphan;
+
+static int find_orphan(void *ctx, const hn_runrow *row) {
+    orphan *o = ctx;
+    if (row->out && row->status && !strcmp(row->out, o->out) && !strcmp(row->status, "running"))
+        o->run = row->id;
+    return 0;
+}
+
+/* A run that was killed between its row in the store and its marker is taken up again. */
 static int begin_run(hn_record *r, const char *out, const char *command, json_t *config, uint64_t seed,
-                     hn_err *e) {
+                     bool resume, hn_err *e) {
+    orphan o = { out, 0 };
+    int found = resume ? hn_store_runs(r->store, find_orphan, &o, e) : 0;
+    if (found < 0) return found;
+    if (o.run) {
+        r->run = o.run;
+        return hn_store_rewind(r->store, r->run, 0, e);
+    }
     char *text = json_dumps(config, JSON_SORT_KEYS | JSON_COMPACT);
     if (!text) return hn_fail(e, HN_ENOMEM, "no memory for the run's config");
     hn_runrow row = {
@@ -85,7 +112,7 @@ int hn_record_open(hn_record **out_r, const char *out, const char *command, cons
     if (!rc && there) rc = hn_store_rewind(r->store, r->run, step, e);
     if (!rc && !there) {
         full = realpath(where, NULL);
-        rc = begin_run(r, out, command, config, seed, e);
+        rc = begin_run(r, out, command, config, seed, resume, e);
         if (!rc && !hn_tfevents_name(&name, wall())) rc = hn_fail(e, HN_ENOMEM, "no memory for a name");
         if (!rc) rc = write_marker(marker.data, command, full ? full : where, r->run, name.data, e);
     }

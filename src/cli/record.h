@@ -16,6 +16,8 @@ typedef struct hn_record hn_record;
  * at byte `events`. */
 int hn_record_open(hn_record **r, const char *out, const char *command, const char *store, json_t *config,
                    uint64_t seed, bool resume, int64_t step, int64_t events, hn_err *e);
+/* Takes out of a command's options what does not say what the run is (resume, quiet, ...). */
+void hn_record_config(json_t *config);
 int hn_record_metrics(hn_record *r, int64_t step, const hn_metrics *m, hn_err *e);
 int hn_record_sample(hn_record *r, const hn_samplerow *row, hn_err *e);
 int hn_record_checkpoint(hn_record *r, int64_t step, const char *dir, hn_err *e);

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-struct hn_rows {
+struct hn_table {
     hn_jsonl *file;
     hn_names names;
     char *renamed[HN_COLS]; /* the file's own names, where given */
@@ -14,16 +14,16 @@ struct hn_rows {
     char *about;
 };
 
-const hn_opt hn_rows_opts[] = {
+const hn_opt hn_table_opts[] = {
     { "data_columns", "names of columns in the file, as prompt=question,completion=answer", HN_OPT_LIST,
-      offsetof(hn_rows_config, columns) },
+      offsetof(hn_table_config, columns) },
     { "alpaca_form", "instruction and input become a user's message, or text under ### headings", HN_OPT_ENUM,
-      offsetof(hn_rows_config, alpaca), 0, .choices = "messages|text" },
+      offsetof(hn_table_config, alpaca), 0, .choices = "messages|text" },
     { 0 },
 };
 
 /* ---- names ---- */
-static int rename_column(hn_rows *r, const char *pair, hn_err *e) {
+static int rename_column(hn_table *r, const char *pair, hn_err *e) {
     const char *eq = strchr(pair, '=');
     if (!eq || eq == pair || !eq[1]) {
         return hn_fail(e, HN_EPARSE, "data_columns: '%s' should be like prompt=question", pair);
@@ -46,7 +46,7 @@ static int rename_column(hn_rows *r, const char *pair, hn_err *e) {
     return rc;
 }
 
-static int rename_columns(hn_rows *r, const hn_rows_config *config, const json_t *first, hn_err *e) {
+static int rename_columns(hn_table *r, const hn_table_config *config, const json_t *first, hn_err *e) {
     for (int c = 0; c < HN_COLS; c++) r->names.of[c] = hn_col_names[c];
     for (int i = 0; config && i < config->columns.n; i++) {
         int rc = rename_column(r, config->columns.s[i], e);
@@ -79,7 +79,7 @@ static void add_count(hn_buf *b, int64_t n) { /* 12,345 */
 }
 
 /* Adds the names of the row's columns that the shape does not read to the set. */
-static int gather_unused(const hn_rows *r, const json_t *row, json_t *unused, hn_err *e) {
+static int gather_unused(const hn_table *r, const json_t *row, json_t *unused, hn_err *e) {
     const char *key;
     json_t *v;
     json_object_foreach((json_t *)(uintptr_t)row, key, v) {
@@ -94,7 +94,7 @@ static int gather_unused(const hn_rows *r, const json_t *row, json_t *unused, hn
     return HN_OK;
 }
 
-static int tell(hn_rows *r, const json_t *unused, hn_err *e) {
+static int tell(hn_table *r, const json_t *unused, hn_err *e) {
     enum { MOST = 12 };
     hn_buf b = { 0 };
     add_count(&b, hn_jsonl_count(r->file));
@@ -124,7 +124,7 @@ static int tell(hn_rows *r, const json_t *unused, hn_err *e) {
 }
 
 /* ---- checking ---- */
-static int other_shape(const hn_rows *r, int64_t i, const hn_row_shape *s, hn_err *e) {
+static int other_shape(const hn_table *r, int64_t i, const hn_row_shape *s, hn_err *e) {
     hn_buf here = { 0 }, first = { 0 };
     hn_row_shape_say(s, &r->names, &here);
     hn_row_shape_say(&r->shape, &r->names, &first);
@@ -138,10 +138,10 @@ static int other_shape(const hn_rows *r, int64_t i, const hn_row_shape *s, hn_er
     return rc;
 }
 
-static int check_row(hn_rows *r, int64_t i, json_t *unused, hn_err *e) {
+static int check_row(hn_table *r, int64_t i, json_t *unused, hn_err *e) {
     json_t *row;
     hn_row_shape s;
-    hn_row out = { 0 };
+    hn_entry out = { 0 };
     unsigned notes = 0;
     int rc = hn_jsonl_row(r->file, i, &row, e);
     if (rc) return rc;
@@ -156,12 +156,12 @@ static int check_row(hn_rows *r, int64_t i, json_t *unused, hn_err *e) {
         r->no_prompt += (notes & HN_ROW_NO_PROMPT) != 0;
         rc = gather_unused(r, row, unused, e);
     }
-    hn_row_release(&out);
+    hn_entry_release(&out);
     json_decref(row);
     return rc;
 }
 
-static int check_all(hn_rows *r, const hn_rows_config *config, hn_err *e) {
+static int check_all(hn_table *r, const hn_table_config *config, hn_err *e) {
     json_t *first, *unused;
     int rc = hn_jsonl_row(r->file, 0, &first, e);
     if (rc) return rc;
@@ -179,21 +179,21 @@ static int check_all(hn_rows *r, const hn_rows_config *config, hn_err *e) {
 }
 
 /* ---- the interface ---- */
-int hn_rows_open(hn_rows **out, const char *path, const hn_rows_config *config, hn_err *e) {
-    hn_rows *r = hn_alloc(sizeof *r);
+int hn_table_open(hn_table **out, const char *path, const hn_table_config *config, hn_err *e) {
+    hn_table *r = hn_alloc(sizeof *r);
     *out = NULL;
     if (!r) return hn_fail(e, HN_ENOMEM, "%s: out of memory", path);
     int rc = hn_jsonl_open(&r->file, path, e);
     if (!rc) rc = check_all(r, config, e);
     if (rc) {
-        hn_rows_close(r);
+        hn_table_close(r);
         return rc;
     }
     *out = r;
     return HN_OK;
 }
 
-void hn_rows_close(hn_rows *r) {
+void hn_table_close(hn_table *r) {
     if (!r) return;
     hn_jsonl_close(r->file);
     for (int c = 0; c < HN_COLS; c++) hn_free(r->renamed[c]);
@@ -201,14 +201,14 @@ void hn_rows_close(hn_rows *r) {
     hn_free(r);
 }
 
-int64_t hn_rows_count(const hn_rows *r) { return hn_jsonl_count(r->file); }
-hn_rows_kind hn_rows_kind_of(const hn_rows *r) { return r->shape.kind; }
-bool hn_rows_chat(const hn_rows *r) { return r->shape.chat; }
-const char *hn_rows_about(const hn_rows *r) { return r->about; }
-const char *hn_rows_sha256(const hn_rows *r) { return hn_jsonl_sha256(r->file); }
-int64_t hn_rows_line(const hn_rows *r, int64_t i) { return hn_jsonl_line(r->file, i); }
+int64_t hn_table_count(const hn_table *r) { return hn_jsonl_count(r->file); }
+hn_table_kind hn_table_kind_of(const hn_table *r) { return r->shape.kind; }
+bool hn_table_chat(const hn_table *r) { return r->shape.chat; }
+const char *hn_table_about(const hn_table *r) { return r->about; }
+const char *hn_table_sha256(const hn_table *r) { return hn_jsonl_sha256(r->file); }
+int64_t hn_table_line(const hn_table *r, int64_t i) { return hn_jsonl_line(r->file, i); }
 
-int hn_rows_get(const hn_rows *r, int64_t i, hn_row *out, hn_err *e) {
+int hn_table_get(const hn_table *r, int64_t i, hn_entry *out, hn_err *e) {
     json_t *row;
     unsigned notes = 0;
     memset(out, 0, sizeof *out);

@@ -339,7 +339,7 @@ static int read_tools(const json_t *row, const hn_names *names, json_t **tools, 
 /* ---- what two answers share ---- */
 /* The prompt of two conversations is the messages they begin with alike.  When one begins with all of the
  * other, the last of them is still an answer: an answer has at least one message. */
-static int split_chats(hn_row *r, unsigned *notes, hn_err *e) {
+static int split_chats(hn_entry *r, unsigned *notes, hn_err *e) {
     json_t *a = r->answer.messages, *b = r->rejected.messages;
     size_t na = json_array_size(a), nb = json_array_size(b), n = 0, most = (na < nb ? na : nb) - 1;
     while (n < most && json_equal(json_array_get(a, n), json_array_get(b, n))) n++;
@@ -370,7 +370,7 @@ static size_t shared_text(const char *a, const char *b) {
     return n > 0 && a[n - 1] == ' ' ? n - 1 : n;
 }
 
-static int split_texts(hn_row *r, unsigned *notes, hn_err *e) {
+static int split_texts(hn_entry *r, unsigned *notes, hn_err *e) {
     size_t n = shared_text(r->answer.text, r->rejected.text);
     if (!strcmp(r->answer.text, r->rejected.text)) *notes |= HN_ROW_EQUAL_SIDES;
     if (n == 0) *notes |= HN_ROW_NO_PROMPT;
@@ -382,8 +382,8 @@ static int split_texts(hn_row *r, unsigned *notes, hn_err *e) {
 }
 
 /* ---- a row ---- */
-static int read_pair(json_t *row, const hn_row_shape *s, const hn_names *names, hn_row *out, unsigned *notes,
-                     hn_err *e) {
+static int read_pair(json_t *row, const hn_row_shape *s, const hn_names *names, hn_entry *out,
+                     unsigned *notes, hn_err *e) {
     int rc = s->implicit ? HN_OK : prompt_part(row, s, names, &out->prompt, e);
     if (!rc && s->implicit && s->chat) rc = system_turn(row, names, &out->answer, e);
     if (!rc && s->implicit && s->chat) rc = system_turn(row, names, &out->rejected, e);
@@ -398,7 +398,7 @@ static int read_pair(json_t *row, const hn_row_shape *s, const hn_names *names, 
 }
 
 /* A conversation with a label: the last message is the completion. */
-static int split_last(hn_row *r, hn_err *e) {
+static int split_last(hn_entry *r, hn_err *e) {
     json_t *all = r->answer.messages;
     size_t n = json_array_size(all);
     if (n < 2) return hn_fail(e, HN_EPARSE, "a conversation with a label needs a prompt and an answer");
@@ -412,7 +412,7 @@ static int split_last(hn_row *r, hn_err *e) {
     return HN_OK;
 }
 
-static int read_whole(json_t *row, const hn_row_shape *s, const hn_names *names, hn_row *out, hn_err *e) {
+static int read_whole(json_t *row, const hn_row_shape *s, const hn_names *names, hn_entry *out, hn_err *e) {
     if (!s->chat) return part(row, s, names, HN_COL_TEXT, &out->answer, e);
     int rc = system_turn(row, names, &out->answer, e);
     if (!rc) rc = part(row, s, names, s->whole, &out->answer, e);
@@ -420,7 +420,7 @@ static int read_whole(json_t *row, const hn_row_shape *s, const hn_names *names,
     return rc;
 }
 
-int hn_row_read(json_t *row, const hn_row_shape *s, const hn_names *names, hn_row *out, unsigned *notes,
+int hn_row_read(json_t *row, const hn_row_shape *s, const hn_names *names, hn_entry *out, unsigned *notes,
                 hn_err *e) {
     int rc;
     out->row = json_incref(row);
@@ -435,11 +435,11 @@ int hn_row_read(json_t *row, const hn_row_shape *s, const hn_names *names, hn_ro
     }
     if (!rc && s->kind == HN_ROWS_UNPAIRED) rc = read_label(row, names, &out->label, e);
     if (!rc && s->chat) rc = read_tools(row, names, &out->tools, e);
-    if (rc) hn_row_release(out);
+    if (rc) hn_entry_release(out);
     return rc;
 }
 
-void hn_row_release(hn_row *r) {
+void hn_entry_release(hn_entry *r) {
     hn_part *parts[] = { &r->prompt, &r->answer, &r->rejected };
     for (int i = 0; i < 3; i++) {
         hn_free(parts[i]->text);

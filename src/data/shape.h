@@ -28,11 +28,11 @@ typedef struct hn_names { /* what the file calls them */
 } hn_names;
 
 typedef struct hn_row_shape {
-    hn_rows_kind kind;
+    hn_table_kind kind;
     bool chat, implicit;
     uint32_t used;     /* bit per column of the shape; input, system and tools are not part of it */
     hn_col_name whole; /* the column that holds a whole conversation, or HN_COLS */
-    int alpaca;        /* hn_rows_config.alpaca */
+    int alpaca;        /* hn_table_config.alpaca */
 } hn_row_shape;
 
 /* HN_EPARSE: no shape known; the message lists the columns. */
@@ -44,7 +44,7 @@ void hn_row_shape_say(const hn_row_shape *s, const hn_names *names, hn_buf *out)
 /* What is worth telling about a row that is otherwise fine. */
 enum { HN_ROW_EQUAL_SIDES = 1, HN_ROW_NO_PROMPT = 2 };
 /* Fills *out (zeroed) from the row; out->row gets a reference.  notes: an or of the above. */
-int hn_row_read(json_t *row, const hn_row_shape *s, const hn_names *names, hn_row *out, unsigned *notes,
+int hn_row_read(json_t *row, const hn_row_shape *s, const hn_names *names, hn_entry *out, unsigned *notes,
                 hn_err *e);
 /* Is the column read for this shape? */
 bool hn_row_shape_reads(const hn_row_shape *s, hn_col_name c);

@@ -203,26 +203,30 @@ int hn_model_save(const hn_model *m, const char *dir, hn_st_dtype dtype, bool re
 }
 
 /* ---- prompts ---- */
-int hn_model_render(const hn_model *m, json_t *messages, json_t *tools, json_t *kwargs,
-                    bool add_generation_prompt, hn_buf *out, hn_spans *spans, hn_err *e) {
+int hn_model_render(const hn_model *m, json_t *messages, json_t *tools, json_t *kwargs, bool prompt,
+                    hn_buf *out, hn_ranges *assistant, hn_err *e) {
     if (!m->tmpl)
-        return hn_fail(
-            e, HN_EUNSUP,
-            "%s has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json), "
-            "and the input is messages: use plain-text prompts or add a template",
-            m->dir);
-    json_t *vars = kwargs ? json_copy(kwargs) : json_object();
-    int bad = !vars || json_object_set(vars, "messages", messages);
-    if (tools) bad |= json_object_set(vars, "tools", tools);
-    bad |= json_object_set_new(vars, "add_generation_prompt", json_boolean(add_generation_prompt));
+        return hn_fail(e, HN_EUNSUP,
+                       "%s has no chat template (chat_template.jinja, or chat_template in "
+                       "tokenizer_config.json), and the input is "
+                       "messages: use plain-text prompts or add a template",
+                       m->dir);
+    json_t *tokens = json_object();
+    int bad = !tokens;
     for (int r = 0; m->tok && r < HN_TOK_ROLES; r++) {
         const char *s = hn_tok_role_str(m->tok, (hn_tok_role)r);
-        if (s) bad |= json_object_set_new(vars, hn_tok_role_name((hn_tok_role)r), json_string(s));
+        if (s) bad |= json_object_set_new(tokens, hn_tok_role_name((hn_tok_role)r), json_string(s));
     }
-    int rc = bad ? hn_fail(e, HN_ENOMEM, "no memory for a chat template's variables") : HN_OK;
-    if (!rc) rc = hn_tmpl_render(m->tmpl, vars, &m->template_opts, out, spans, e);
-    json_decref(vars);
+    hn_chat c = { m->tmpl, messages, tools, tokens, kwargs, m->template_opts };
+    int rc = bad ? hn_fail(e, HN_ENOMEM, "no memory for a chat template's variables")
+                 : hn_chat_render(&c, prompt, out, assistant, e);
+    json_decref(tokens);
     return rc;
+}
+
+int32_t hn_model_eos(const hn_model *m) {
+    int32_t id = m->tok ? hn_tok_role_id(m->tok, HN_TOK_EOS) : -1;
+    return id >= 0 ? id : m->n_stop ? m->stop[0] : -1;
 }
 
 int hn_model_prompt(const hn_model *m, const char *text, json_t *messages, hn_ids *out, hn_err *e) {

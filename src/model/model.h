@@ -4,7 +4,7 @@
 
 #include "format/hfdir.h"
 #include "model/transformer.h"
-#include "text/template.h"
+#include "text/chat.h"
 #include "text/tokenizer.h"
 
 typedef struct hn_model {
@@ -33,7 +33,12 @@ int hn_model_copy(hn_transformer *to, const hn_transformer *from, hn_err *e);
 /* Token ids of a prompt: `text` as it is (with the special tokens the tokenizer adds), or `messages` through
  * the chat template with the generation prompt.  Appends to out. */
 int hn_model_prompt(const hn_model *m, const char *text, json_t *messages, hn_ids *out, hn_err *e);
-/* The rendering itself; assistant-written byte ranges in *spans (NULL: not wanted). */
-int hn_model_render(const hn_model *m, json_t *messages, json_t *tools, json_t *kwargs,
-                    bool add_generation_prompt, hn_buf *out, hn_spans *spans, hn_err *e);
+/* The text of a conversation through the chat template; with `prompt`, up to where the assistant writes next.
+ * The bytes the assistant has to write are appended to *assistant (NULL: not wanted).  kwargs: further
+ * variables, or NULL. */
+int hn_model_render(const hn_model *m, json_t *messages, json_t *tools, json_t *kwargs, bool prompt,
+                    hn_buf *out, hn_ranges *assistant, hn_err *e);
+/* The id that ends a text without a template: the tokenizer's eos, else the first stop id; -1: there is none.
+ */
+int32_t hn_model_eos(const hn_model *m);
 #endif

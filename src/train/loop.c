@@ -30,6 +30,11 @@ static json_t *state_json(const hn_loop *l) {
         json_pack("{s:I, s:I, s:f, s:O, s:{s:s, s:O, s:s}}", "global_step", (json_int_t)t->step, "max_steps",
                   (json_int_t)t->steps, "epoch", per > 0 ? (double)t->step / per : 0.0, "log_history",
                   l->history, "hone", "algo", t->algo->name, "config", l->config, "tier", hn_cpu_tier_name());
+    json_t *more = j && l->watch.state ? l->watch.state(l->watch.ctx) : NULL;
+    if (more && json_object_set_new(json_object_get(j, "hone"), "state", more)) {
+        json_decref(j);
+        return NULL;
+    }
     return j;
 }
 
