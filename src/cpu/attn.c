@@ -10,11 +10,13 @@
 
 enum {
     PIECE = 128, /* query rows of a span that go together */
+    RUN = 256,   /* tokens of an item */
     ROWS = 96    /* rows (of all heads) whose running state is kept at once */
 };
 
 /* ---- over a forest ----
- * An item is a piece of a span and a key-value head.  Items in a row share most of their paths. */
+ * An item is a run of pieces of spans and a key-value head.  Neighbouring pieces share most of their paths;
+ * neighbouring items read other columns of the same rows. */
 typedef struct piece {
     int32_t span, from, n;
 } piece;
@@ -22,7 +24,8 @@ typedef struct piece {
 typedef struct forward {
     hn_paths f;
     const piece *piece;
-    int64_t n_piece;
+    const int32_t *run; /* [n_run + 1] first piece of each run */
+    int64_t n_run;
     float *o, *lse;
     hn_slots slots;
 } forward;
@@ -32,13 +35,30 @@ static size_t tiles_bytes(int64_t positions, int64_t D) {
            hn_room((size_t)(2 * positions * D) * sizeof(float));
 }
 
-static int64_t most_pieces(int64_t tokens, int64_t spans) { return spans + tokens / PIECE; }
-
-size_t hn_cpu_attn_scratch(const hn_tensor *y) {
-    int64_t N = hn_cap_rows(y->in[0]), S = hn_cap_rows(y->in[1]);
-    return hn_room((size_t)S * sizeof(int32_t)) + hn_room((size_t)most_pieces(N, S) * sizeof(piece)) +
-           hn_slots_bytes(tiles_bytes(hn_whole_blocks(N), hn_head_size(y)));
+/* What y->work holds. */
+typedef struct plan {
+    int32_t *start; /* [S] */
+    piece *piece;   /* [S + N / PIECE] */
+    int32_t *run;   /* as many, + 1 */
+    char *areas;
+    size_t areas_bytes, bytes;
+} plan;
+static plan plan_of(const hn_tensor *y) {
+    int64_t N = hn_cap_rows(y->in[0]), S = hn_cap_rows(y->in[1]), pieces = S + N / PIECE;
+    size_t starts = hn_room((size_t)S * sizeof(int32_t)), lists = hn_room((size_t)pieces * sizeof(piece));
+    size_t runs = hn_room((size_t)(pieces + 1) * sizeof(int32_t));
+    char *at = y->work;
+    plan p = { .areas_bytes = hn_slots_bytes(tiles_bytes(hn_whole_blocks(N), hn_head_size(y))) };
+    p.bytes = starts + lists + runs + p.areas_bytes;
+    if (!at) return p;
+    p.start = (int32_t *)(void *)at;
+    p.piece = (piece *)(void *)(at + starts);
+    p.run = (int32_t *)(void *)(at + starts + lists);
+    p.areas = at + starts + lists + runs;
+    return p;
 }
+
+size_t hn_cpu_attn_scratch(const hn_tensor *y) { return plan_of(y).bytes; }
 
 /* Rows of a piece for all query heads of key-value head g, in batches against all their blocks. */
 static void piece_rows(const forward *c, const hn_tiles *t, int g, const piece *p) {
@@ -69,43 +89,50 @@ static void forward_slice(void *ctx, int64_t lo, int64_t hi) {
     hn_tiles t = { .held = (int32_t *)(void *)area, .positions = (int)hn_whole_blocks(c->f.longest) };
     t.kt = (float *)(void *)(area + hn_room((size_t)t.positions * sizeof *t.held));
     t.v = t.kt + (int64_t)t.positions * c->f.D;
-    for (int64_t i = lo, last = -1; i < hi; i++) {
-        int64_t g = i / c->n_piece;
-        const piece *p = c->piece + i % c->n_piece;
-        if (g != last) hn_tiles_empty(&t, &c->f, (int)g);
-        last = g;
-        hn_tiles_fill(&t, &c->f, (int)g, p->span, p->from + p->n);
-        piece_rows(c, &t, (int)g, p);
+    for (int64_t i = lo; i < hi; i++) {
+        int g = (int)(i % c->f.G);
+        const int32_t *run = c->run + i / c->f.G;
+        for (const piece *p = c->piece + run[0]; p < c->piece + run[1]; p++) {
+            hn_tiles_fill(&t, &c->f, g, p->span, p->from + p->n);
+            piece_rows(c, &t, g, p);
+        }
+        hn_tiles_empty(&t, &c->f, g);
     }
     hn_slots_give(&c->slots, area);
 }
 
+/* Cuts the spans into pieces and these into runs. */
+static void cut(forward *c, const plan *p) {
+    int32_t n = 0, tokens = RUN;
+    for (int32_t s = 0; s < c->f.n_span; s++)
+        for (int32_t i = 0, len = c->f.span[3 * s + 1]; i < len; i += PIECE, n++) {
+            p->piece[n] = (piece){ s, i, (int32_t)hn_least(PIECE, len - i) };
+            if (tokens >= RUN) p->run[c->n_run++] = n, tokens = 0;
+            tokens += p->piece[n].n;
+        }
+    p->run[c->n_run] = n;
+    c->piece = p->piece;
+    c->run = p->run;
+}
+
 int hn_cpu_attn(const hn_tensor *y, hn_err *e) {
     (void)e;
-    const hn_tensor *qkv = y->in[0], *span = y->in[1];
-    int64_t N = hn_cap_rows(qkv), S = hn_cap_rows(span);
-    char *at = y->work;
-    int32_t *start = (int32_t *)(void *)at;
-    piece *list = (piece *)(void *)(at += hn_room((size_t)S * sizeof *start));
-    at += hn_room((size_t)most_pieces(N, S) * sizeof *list);
-    forward c = { .f = { .qkv = qkv->data,
-                         .span = span->data,
-                         .n_span = hn_rows(span),
+    plan p = plan_of(y);
+    forward c = { .f = { .qkv = y->in[0]->data,
+                         .span = y->in[1]->data,
+                         .n_span = hn_rows(y->in[1]),
                          .H = (int)y->attr.i[0],
                          .G = (int)y->attr.i[1],
                          .D = hn_head_size(y) },
-                  .piece = list,
                   .o = y->out[0]->data,
                   .lse = y->out[1]->data };
-    hn_paths_init(&c.f, start);
-    for (int32_t s = 0; s < c.f.n_span; s++)
-        for (int32_t i = 0, len = c.f.span[3 * s + 1]; i < len; i += PIECE)
-            list[c.n_piece++] = (piece){ s, i, (int32_t)hn_least(PIECE, len - i) };
-    if (c.n_piece == 0) return HN_OK;
-    hn_slots_init(&c.slots, at, tiles_bytes(hn_whole_blocks(c.f.longest), c.f.D),
-                  hn_slots_bytes(tiles_bytes(hn_whole_blocks(N), c.f.D)));
-    int64_t items = c.n_piece * c.f.G;
-    hn_parallel(items, hn_most(1, items / (8 * hn_pool_threads())), forward_slice, &c);
+    hn_paths_init(&c.f, p.start);
+    cut(&c, &p);
+    if (c.n_run == 0) return HN_OK;
+    hn_slots_init(&c.slots, p.areas, tiles_bytes(hn_whole_blocks(c.f.longest), c.f.D), p.areas_bytes);
+    /* all heads of a run in one slice when there are runs enough: its rows then come from near memory */
+    int64_t grain = c.n_run * c.f.G / (4 * hn_pool_threads());
+    hn_parallel(c.n_run * c.f.G, hn_most(1, hn_least(c.f.G, grain)), forward_slice, &c);
     return HN_OK;
 }
 

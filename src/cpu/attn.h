@@ -38,6 +38,9 @@ HN_TIERED_DECLARE(void, hn_attn_end, (hn_attn_row * row, int n, int D));
 /* Writes n consecutive rows of [*, ld] (D columns) as columns [at, at + n) of t, [D][64]. */
 HN_TIERED_DECLARE(void, hn_attn_columns, (float *t, int at, const float *x, int64_t ld, int n, int D));
 
+/* Copies n rows of D columns out of [*, ld]. */
+HN_TIERED_DECLARE(void, hn_attn_copy, (float *to, const float *x, int64_t ld, int n, int D));
+
 /* ---- gradients ----
  * With P the weights of a tile of rows over a block of keys, recomputed from lse, and go the gradient of o:
  *   dV += P^T go;  dS = P * (go V^T - delta) / sqrt(D), delta = sum of go * o;  dQ += dS K;  dK += dS^T Q

@@ -5,64 +5,112 @@
 
 enum { B = HN_BLOCK };
 
-static int least(int a, int b) { return a < b ? a : b; }
+/* The denominator and maximum after a block whose largest score is `top` (before scaling), and the factor by
+ * which what the row summed so far must be multiplied; *less is what to subtract from the scaled scores. */
+HN_INLINE V shrink(hn_attn_row *row, V top, V c, V *less) {
+    V old = vset1(row->max), m = vmax(vmul(vmax_all(top), c), old);
+    row->max = vlane0(m);
+    *less = vneg(m);
+    return vexp2_neg(vsub(old, m));
+}
 
-/* Scores become weights in place; updates the row's maximum and denominator and returns the factor by which
- * what it summed so far must be multiplied. */
-HN_INLINE float weigh(hn_attn_row *row, float *s, float c, int seen, int keys) {
-    V top = vset1(-INFINITY);
-    for (int j = 0; j < keys; j += VL) {
-        V x = vload(s + j);
-        if (seen - j < VL) {
-            x = vblend(vfirst(seen - j > 0 ? seen - j : 0), x, vset1(-INFINITY));
-            vstore(s + j, x);
-        }
-        top = vmax(top, x);
+/* Scores become weights in place. */
+HN_INLINE float weigh_all(hn_attn_row *row, float *s, V c) {
+    V x[B / VL], top, less, scale, sum = vzero();
+    HN_UNROLL for (int w = 0; w < B / VL; w++) {
+        x[w] = vload(s + w * VL);
+        top = w ? vmax(x[w], top) : x[w];
     }
-    V old = vset1(row->max), m = vmax(vmul(vmax_all(top), vset1(c)), old);
-    V less = vneg(m), sum = vzero(), scale = vexp2_neg(vsub(old, m));
+    scale = shrink(row, top, c, &less);
+    HN_UNROLL for (int w = 0; w < B / VL; w++) {
+        V p = vexp2_neg(vfma(x[w], c, less));
+        vstore(s + w * VL, p);
+        sum = vadd(sum, p);
+    }
+    vstore(row->lane, vfma(vload(row->lane), scale, sum));
+    return vlane0(scale);
+}
+
+/* The same where the row sees the first `seen` keys of the `keys` that some row of its tile sees: weights of
+ * the others are 0, and vectors past `keys`, left out, would only add zeros. */
+HN_INLINE float weigh_some(hn_attn_row *row, float *s, V c, int seen, int keys) {
+    V top = vset1(-INFINITY), less, scale, sum = vzero();
     for (int j = 0; j < keys; j += VL) {
-        V p = vexp2_neg(vfma(vload(s + j), vset1(c), less));
+        V x = vblend(vfirst(seen > j ? seen - j : 0), vload(s + j), vset1(-INFINITY));
+        vstore(s + j, x);
+        top = vmax(x, top);
+    }
+    scale = shrink(row, top, c, &less);
+    for (int j = 0; j < keys; j += VL) {
+        V p = vexp2_neg(vfma(vload(s + j), c, less));
         vstore(s + j, p);
         sum = vadd(sum, p);
     }
     vstore(row->lane, vfma(vload(row->lane), scale, sum));
-    row->max = vlane0(m);
     return vlane0(scale);
 }
 
-HN_INLINE void block(const int R, hn_attn_row *row, const float *k, const float *v, int D, int base,
-                     float c) {
-    float s[TILE_R * B] __attribute__((aligned(64))), scale[TILE_R];
-    const float *q[TILE_R];
-    float *o[TILE_R];
-    int seen[TILE_R], keys = 0;
-    for (int r = 0; r < R; r++) {
-        seen[r] = least(row[r].pos - base + 1, B);
-        keys = keys > seen[r] ? keys : seen[r];
-        q[r] = row[r].q;
-        o[r] = row[r].o;
-    }
-    if (keys <= 0) return;
-    tile_scores(R, q, k, B, D, keys, s);
-    for (int r = 0; r < R; r++) scale[r] = weigh(row + r, s + r * B, c, seen[r], keys);
-    const float *p[TILE_R];
-    for (int r = 0; r < R; r++) p[r] = s + r * B;
-    tile_rows(R, o, scale, p, 1, v, D, keys, D);
+HN_INLINE void start(hn_attn_row *row, int D) {
+    for (int d = 0; d < D; d += VL) vstore_n(row->o + d, D - d, vzero());
+    vstore(row->lane, vzero());
+    row->max = -INFINITY;
 }
 
+/* Rows that go through the three steps together, so that the end of one step overlaps with the next. */
+enum { GROUP = 12 };
+
+typedef struct group {
+    hn_attn_row *row;
+    int n, D, base;
+    const float *k, *v;
+    float s[GROUP * B] __attribute__((aligned(64))), scale[GROUP];
+    const float *q[GROUP], *p[GROUP];
+    float *o[GROUP];
+    int seen[GROUP], keys[GROUP]; /* of a row; of its tile, at the tile's first row */
+} group;
+
+HN_INLINE void tile_keys(const int R, group *g, int i) {
+    g->keys[i] = 0;
+    for (int r = i; r < i + R; r++) {
+        int seen = g->row[r].pos - g->base + 1;
+        g->seen[r] = seen < B ? seen : B;
+        if (g->seen[r] > g->keys[i]) g->keys[i] = g->seen[r];
+        g->q[r] = g->row[r].q;
+        g->o[r] = g->row[r].o;
+        g->p[r] = g->s + r * B;
+    }
+    if (g->keys[i] > 0) tile_scores(R, g->q + i, g->k, B, g->D, g->keys[i], g->s + i * B);
+}
+HN_INLINE void tile_weights(const int R, group *g, int i, V c) {
+    if (g->keys[i] <= 0) return;
+    for (int r = i; r < i + R; r++)
+        g->scale[r] = g->seen[r] == B ? weigh_all(g->row + r, g->s + r * B, c)
+                                      : weigh_some(g->row + r, g->s + r * B, c, g->seen[r], g->keys[i]);
+}
+HN_INLINE void tile_values(const int R, group *g, int i) {
+    if (g->keys[i] > 0) tile_rows(R, g->o + i, g->scale + i, g->p + i, 1, g->v, g->D, g->keys[i], g->D);
+}
+
+/* Every tile of the group, in the sizes the register tile is built for. */
+#define EACH_TILE(g, f, ...)                                                                                 \
+    do {                                                                                                     \
+        int i_ = 0, n_ = (g)->n;                                                                             \
+        for (; n_ - i_ >= 6; i_ += 6) f(6, g, i_, ##__VA_ARGS__);                                            \
+        if (n_ - i_ >= 4) f(4, g, i_, ##__VA_ARGS__), i_ += 4;                                               \
+        if (n_ - i_ >= 2) f(2, g, i_, ##__VA_ARGS__), i_ += 2;                                               \
+        if (n_ - i_ >= 1) f(1, g, i_, ##__VA_ARGS__);                                                        \
+    } while (0)
+
 void HN_TIERED(hn_attn_block)(hn_attn_row *row, int n, const float *k, const float *v, int D, int base) {
-    float c = 1.44269504f / sqrtf((float)D);
-    if (base == 0)
-        for (int i = 0; i < n; i++) {
-            memset(row[i].o, 0, (size_t)D * sizeof(float));
-            memset(row[i].lane, 0, sizeof row[i].lane);
-            row[i].max = -INFINITY;
-        }
-    for (; n >= 6; n -= 6, row += 6) block(6, row, k, v, D, base, c);
-    if (n >= 4) block(4, row, k, v, D, base, c), n -= 4, row += 4;
-    if (n >= 2) block(2, row, k, v, D, base, c), n -= 2, row += 2;
-    if (n == 1) block(1, row, k, v, D, base, c);
+    V c = vset1(1.44269504f / sqrtf((float)D));
+    for (int i = 0; i < n; i += GROUP) {
+        group g;
+        for (int r = i; base == 0 && r < n && r < i + GROUP; r++) start(row + r, D);
+        g.row = row + i, g.n = n - i < GROUP ? n - i : GROUP, g.D = D, g.base = base, g.k = k, g.v = v;
+        EACH_TILE(&g, tile_keys);
+        EACH_TILE(&g, tile_weights, c);
+        EACH_TILE(&g, tile_values);
+    }
 }
 
 void HN_TIERED(hn_attn_end)(hn_attn_row *row, int n, int D) {
@@ -92,4 +140,9 @@ void HN_TIERED(hn_attn_columns)(float *t, int at, const float *x, int64_t ld, in
     }
     for (; i < n; i++)
         for (int d = 0; d < D; d++) t[d * B + at + i] = x[i * ld + d];
+}
+
+void HN_TIERED(hn_attn_copy)(float *to, const float *x, int64_t ld, int n, int D) {
+    for (; n > 0; n--, x += ld, to += D)
+        for (int d = 0; d < D; d += VL) vstore_n(to + d, D - d, vload_n(x + d, D - d));
 }

@@ -1,8 +1,6 @@
 /* path.c - gathering of paths (path.h). */
 #include "cpu/path.h"
 
-#include <string.h>
-
 #include "cpu/attn.h"
 
 void hn_paths_init(hn_paths *f, int32_t *start) {
@@ -43,11 +41,9 @@ static void take(hn_tiles *t, const hn_paths *f, int g, int p, int n, int32_t to
     if (t->dk) let_go(t, f, g, p, n);
     if (t->kt) HN_TIER_PICK(hn_attn_columns)(t->kt + block, p % HN_BLOCK, k, ld, n, f->D);
     if (t->vt) HN_TIER_PICK(hn_attn_columns)(t->vt + block, p % HN_BLOCK, v, ld, n, f->D);
-    for (int i = 0; i < n; i++) {
-        if (t->k) memcpy(t->k + (p + i) * D, k + i * ld, (size_t)D * sizeof *k);
-        if (t->v) memcpy(t->v + (p + i) * D, v + i * ld, (size_t)D * sizeof *v);
-        t->held[p + i] = token + i;
-    }
+    if (t->k) HN_TIER_PICK(hn_attn_copy)(t->k + p * D, k, ld, n, f->D);
+    if (t->v) HN_TIER_PICK(hn_attn_copy)(t->v + p * D, v, ld, n, f->D);
+    for (int i = 0; i < n; i++) t->held[p + i] = token + i;
 }
 
 void hn_tiles_fill(hn_tiles *t, const hn_paths *f, int g, int32_t s, int n) {
