@@ -76,6 +76,7 @@ static void piece_rows(const forward *c, const hn_tiles *t, int g, const piece *
             row[r].lse = c->lse ? c->lse + token * f->H + h : NULL;
             row[r].pos = f->start[p->span] + i;
             top = row[r].pos > top ? row[r].pos : top;
+            for (int d = 0; d < D; d += 16) __builtin_prefetch(row[r].q + d); /* rows are far apart */
         }
         for (int b = 0; b <= top; b += HN_BLOCK)
             HN_TIER_PICK(hn_attn_block)(row, m, t->kt + b * D, t->v + b * D, (int)D, b);

@@ -38,8 +38,9 @@ HN_TIERED_DECLARE(void, hn_attn_end, (hn_attn_row * row, int n, int D));
 /* Writes n consecutive rows of [*, ld] (D columns) as columns [at, at + n) of t, [D][64]. */
 HN_TIERED_DECLARE(void, hn_attn_columns, (float *t, int at, const float *x, int64_t ld, int n, int D));
 
-/* Copies n rows of D columns out of [*, ld]. */
-HN_TIERED_DECLARE(void, hn_attn_copy, (float *to, const float *x, int64_t ld, int n, int D));
+/* y = x, or y = y + x when `add`, for n rows of D columns, ldy and ldx apart. */
+HN_TIERED_DECLARE(void, hn_attn_move,
+                  (float *y, int64_t ldy, const float *x, int64_t ldx, int n, int D, bool add));
 
 /* ---- gradients ----
  * With P the weights of a tile of rows over a block of keys, recomputed from lse, and go the gradient of o:
@@ -52,7 +53,7 @@ typedef struct hn_attn_chunk {
     const float *q, *go;      /* [n, D] */
     const int32_t *pos;       /* [n] */
     const float *lse, *delta; /* [n] */
-    float *const *dq;         /* [n] rows of D, added to */
+    float *dq;                /* [n, D], added to */
     float *p, *ds;            /* [HN_ATTN_CHUNK, 64] scratch */
 } hn_attn_chunk;
 /* The block at path position base: kt, vt [D][64] and k [64][D] are read, dk, dv [64][D] added to.  The order

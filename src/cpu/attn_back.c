@@ -24,12 +24,13 @@ typedef struct backward {
 /* What an item works in. */
 typedef struct desk {
     hn_tiles t;
-    float *q, *go, *p, *ds; /* [CHUNK, D] twice, [CHUNK, 64] twice */
+    float *q, *go, *dq; /* [CHUNK, D] */
+    float *p, *ds;      /* [CHUNK, 64] */
 } desk;
 
 static size_t desk_bytes(int64_t positions, int64_t D) {
-    return hn_room((size_t)positions * sizeof(int32_t)) +
-           hn_room((size_t)(5 * positions * D + 2 * CHUNK * (D + HN_BLOCK)) * sizeof(float));
+    return hn_room((size_t)positions * sizeof(int32_t)) + hn_room((size_t)positions * sizeof(bool)) +
+           hn_room((size_t)(5 * positions * D + CHUNK * (3 * D + 2 * HN_BLOCK)) * sizeof(float));
 }
 size_t hn_cpu_attn_b_scratch(const hn_tensor *y) {
     int64_t N = hn_cap_rows(y->in[0]), S = hn_cap_rows(y->in[4]);
@@ -39,7 +40,9 @@ size_t hn_cpu_attn_b_scratch(const hn_tensor *y) {
 
 static desk desk_at(char *area, int positions, int64_t D, float *out) {
     desk k = { .t = { .held = (int32_t *)(void *)area, .positions = positions, .out = out } };
-    float *at = (float *)(void *)(area + hn_room((size_t)positions * sizeof *k.t.held));
+    area += hn_room((size_t)positions * sizeof *k.t.held);
+    k.t.again = (bool *)area;
+    float *at = (float *)(void *)(area + hn_room((size_t)positions * sizeof *k.t.again));
     int64_t n = positions * D;
     k.t.kt = at;
     k.t.vt = at + n;
@@ -48,9 +51,9 @@ static desk desk_at(char *area, int positions, int64_t D, float *out) {
     k.t.dv = at + 4 * n;
     k.q = at + 5 * n;
     k.go = k.q + CHUNK * D;
-    k.p = k.go + CHUNK * D;
+    k.dq = k.go + CHUNK * D;
+    k.p = k.dq + CHUNK * D;
     k.ds = k.p + CHUNK * HN_BLOCK;
-    memset(k.t.dk, 0, (size_t)(2 * n) * sizeof *at);
     return k;
 }
 
@@ -60,32 +63,23 @@ static void chunk_rows(const backward *c, desk *k, int g, int32_t s, int r0, int
     int64_t D = f->D, ld = (f->H + 2 * f->G) * D;
     int len = f->span[3 * s + 1], group = f->H / f->G, top = 0;
     int32_t pos[CHUNK];
-    float lse[CHUNK], delta[CHUNK], *dq[CHUNK];
+    float lse[CHUNK], delta[CHUNK], *out[CHUNK];
     for (int r = 0; r < m; r++) {
         int i = (r0 + r) % len, h = g * group + (r0 + r) / len;
         int64_t token = f->span[3 * s] + i, at = (token * f->H + h) * D;
         pos[r] = f->start[s] + i;
         top = pos[r] > top ? pos[r] : top;
         lse[r] = c->lse[token * f->H + h];
-        dq[r] = c->out + token * ld + h * D;
+        out[r] = c->out + token * ld + h * D;
         delta[r] = HN_TIER_PICK(hn_attn_pack)(k->q + r * D, k->go + r * D, f->qkv + token * ld + h * D,
                                               c->go + at, c->o + at, (int)D);
     }
-    hn_attn_chunk chunk = { m, (int)D, k->q, k->go, pos, lse, delta, dq, k->p, k->ds };
-    for (int b = 0; b <= top; b += HN_BLOCK) HN_TIER_PICK(hn_attn_back)
-    (&chunk, b, k->t.kt + b * D, k->t.vt + b * D, k->t.k + b * D, k->t.dk + b * D, k->t.dv + b * D);
-}
-
-/* Clears what this item adds to: its heads' columns of the span's rows. */
-static void clear(const backward *c, int g, int32_t s) {
-    const hn_paths *f = &c->f;
-    int64_t D = f->D, ld = (f->H + 2 * f->G) * D, group = f->H / f->G;
-    for (int32_t i = 0; i < f->span[3 * s + 1]; i++) {
-        float *row = c->out + (f->span[3 * s] + i) * ld;
-        memset(row + g * group * D, 0, (size_t)(group * D) * sizeof *row);
-        memset(row + (f->H + g) * D, 0, (size_t)D * sizeof *row);
-        memset(row + (f->H + f->G + g) * D, 0, (size_t)D * sizeof *row);
-    }
+    hn_attn_chunk chunk = { m, (int)D, k->q, k->go, pos, lse, delta, k->dq, k->p, k->ds };
+    memset(k->dq, 0, (size_t)(m * D) * sizeof *k->dq);
+    for (int b = 0; b <= top; b += HN_BLOCK)
+        HN_TIER_PICK(hn_attn_back)
+        (&chunk, b, k->t.kt + b * D, k->t.vt + b * D, k->t.k + b * D, k->t.dk + b * D, k->t.dv + b * D);
+    for (int r = 0; r < m; r++) HN_TIER_PICK(hn_attn_move)(out[r], ld, k->dq + r * D, D, 1, (int)D, false);
 }
 
 static void backward_slice(void *ctx, int64_t lo, int64_t hi) {
@@ -96,7 +90,6 @@ static void backward_slice(void *ctx, int64_t lo, int64_t hi) {
     for (int64_t i = lo; i < hi; i++) {
         int g = (int)(i % f->G);
         const int32_t *tree = c->root + i / f->G;
-        for (int32_t s = tree[0]; s < tree[1]; s++) clear(c, g, s);
         for (int32_t s = tree[0]; s < tree[1]; s++) {
             int rows = f->span[3 * s + 1] * (f->H / f->G);
             hn_tiles_fill(&k.t, f, g, s, f->span[3 * s + 1]);

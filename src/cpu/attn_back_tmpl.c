@@ -29,6 +29,7 @@ HN_INLINE void weigh_back(float *s, float *dp, float lse, float delta, int D, in
 HN_INLINE void by_rows(const int R, const hn_attn_chunk *c, int i, int base, int width, const float *kt,
                        const float *vt, const float *k) {
     const float *q[TILE_R], *go[TILE_R], *g[TILE_R];
+    float *dq[TILE_R];
     int seen[TILE_R], keys = 0;
     for (int r = 0; r < R; r++) {
         int n = c->pos[i + r] - base + 1;
@@ -37,6 +38,7 @@ HN_INLINE void by_rows(const int R, const hn_attn_chunk *c, int i, int base, int
         q[r] = c->q + (i + r) * c->D;
         go[r] = c->go + (i + r) * c->D;
         g[r] = c->ds + (i + r) * B;
+        dq[r] = c->dq + (i + r) * c->D;
     }
     float *p = c->p + i * B, *ds = c->ds + i * B;
     if (keys > 0) {
@@ -51,7 +53,7 @@ HN_INLINE void by_rows(const int R, const hn_attn_chunk *c, int i, int base, int
             vstore(ds + r * B + j, vzero());
         }
     }
-    if (keys) tile_rows(R, c->dq + i, NULL, g, 1, k, c->D, keys, c->D);
+    if (keys) tile_rows(R, dq, NULL, g, 1, k, c->D, keys, c->D);
 }
 
 /* Keys [j, j + R): rows of the chunk before `from` see none of them. */

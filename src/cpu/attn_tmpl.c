@@ -142,7 +142,10 @@ void HN_TIERED(hn_attn_columns)(float *t, int at, const float *x, int64_t ld, in
         for (int d = 0; d < D; d++) t[d * B + at + i] = x[i * ld + d];
 }
 
-void HN_TIERED(hn_attn_copy)(float *to, const float *x, int64_t ld, int n, int D) {
-    for (; n > 0; n--, x += ld, to += D)
-        for (int d = 0; d < D; d += VL) vstore_n(to + d, D - d, vload_n(x + d, D - d));
+void HN_TIERED(hn_attn_move)(float *y, int64_t ldy, const float *x, int64_t ldx, int n, int D, bool add) {
+    for (; n > 0; n--, x += ldx, y += ldy)
+        for (int d = 0; d < D; d += VL) {
+            V v = vload_n(x + d, D - d);
+            vstore_n(y + d, D - d, add ? vadd(vload_n(y + d, D - d), v) : v);
+        }
 }

@@ -1,6 +1,8 @@
 /* path.c - gathering of paths (path.h). */
 #include "cpu/path.h"
 
+#include <string.h>
+
 #include "cpu/attn.h"
 
 void hn_paths_init(hn_paths *f, int32_t *start) {
@@ -14,17 +16,17 @@ void hn_paths_init(hn_paths *f, int32_t *start) {
     }
 }
 
-/* Adds the gradients of the tokens at [p, p + n) to the output and clears them. */
-static void let_go(hn_tiles *t, const hn_paths *f, int g, int p, int n) {
-    int64_t D = f->D, ld = (f->H + 2 * f->G) * D, k = (f->H + g) * D, v = k + f->G * D;
-    for (; n > 0; p++, n--) {
+/* The tokens at [p, p + n) write their gradients. */
+static void let_go(const hn_tiles *t, const hn_paths *f, int g, int p, int n) {
+    int64_t D = f->D, ld = (f->H + 2 * f->G) * D;
+    for (int end = p + n, next; p < end; p = next) {
+        for (next = p + 1;
+             next < end && t->held[next] == t->held[p] + (next - p) && t->again[next] == t->again[p];)
+            next++;
         if (t->held[p] < 0) continue;
-        float *row = t->out + t->held[p] * ld, *dk = t->dk + p * D, *dv = t->dv + p * D;
-        for (int64_t d = 0; d < D; d++) {
-            row[k + d] += dk[d];
-            row[v + d] += dv[d];
-            dk[d] = dv[d] = 0;
-        }
+        float *row = t->out + t->held[p] * ld + (f->H + g) * D;
+        HN_TIER_PICK(hn_attn_move)(row, ld, t->dk + p * D, D, next - p, f->D, t->again[p]);
+        HN_TIER_PICK(hn_attn_move)(row + f->G * D, ld, t->dv + p * D, D, next - p, f->D, t->again[p]);
     }
 }
 
@@ -35,19 +37,24 @@ void hn_tiles_empty(hn_tiles *t, const hn_paths *f, int g) {
 }
 
 /* Positions [p, p + n), inside one block, take the tokens from `token` on. */
-static void take(hn_tiles *t, const hn_paths *f, int g, int p, int n, int32_t token) {
+static void take(hn_tiles *t, const hn_paths *f, int g, int p, int n, int32_t token, bool again) {
     int64_t D = f->D, ld = (f->H + 2 * f->G) * D, block = p / HN_BLOCK * HN_BLOCK * D;
     const float *k = f->qkv + token * ld + (f->H + g) * D, *v = k + f->G * D;
-    if (t->dk) let_go(t, f, g, p, n);
+    if (t->dk) {
+        let_go(t, f, g, p, n);
+        memset(t->dk + p * D, 0, (size_t)(n * D) * sizeof *t->dk);
+        memset(t->dv + p * D, 0, (size_t)(n * D) * sizeof *t->dv);
+        memset(t->again + p, again, (size_t)n);
+    }
     if (t->kt) HN_TIER_PICK(hn_attn_columns)(t->kt + block, p % HN_BLOCK, k, ld, n, f->D);
     if (t->vt) HN_TIER_PICK(hn_attn_columns)(t->vt + block, p % HN_BLOCK, v, ld, n, f->D);
-    if (t->k) HN_TIER_PICK(hn_attn_copy)(t->k + p * D, k, ld, n, f->D);
-    if (t->v) HN_TIER_PICK(hn_attn_copy)(t->v + p * D, v, ld, n, f->D);
+    if (t->k) HN_TIER_PICK(hn_attn_move)(t->k + p * D, D, k, ld, n, f->D, false);
+    if (t->v) HN_TIER_PICK(hn_attn_move)(t->v + p * D, D, v, ld, n, f->D, false);
     for (int i = 0; i < n; i++) t->held[p + i] = token + i;
 }
 
 void hn_tiles_fill(hn_tiles *t, const hn_paths *f, int g, int32_t s, int n) {
-    int32_t end = f->start[s] + n;
+    int32_t end = f->start[s] + n, own = s;
     hn_assert(end <= t->positions);
     while (t->filled < end) t->held[t->filled++] = -1;
     for (; s >= 0; s = f->span[3 * s + 2], n = s < 0 ? 0 : f->span[3 * s + 1]) {
@@ -59,7 +66,7 @@ void hn_tiles_fill(hn_tiles *t, const hn_paths *f, int g, int32_t s, int n) {
             }
             int last = p + 1, edge = (p / HN_BLOCK + 1) * HN_BLOCK;
             while (last < p0 + n && last < edge && t->held[last] != token + last) last++;
-            take(t, f, g, p, last - p, token + p);
+            take(t, f, g, p, last - p, token + p, s != own);
             p = last;
         }
     }

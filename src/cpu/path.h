@@ -25,15 +25,19 @@ void hn_paths_init(hn_paths *f, int32_t *start);
 
 /* Tiles of one key-value head.  Pointers that are NULL are not filled. */
 typedef struct hn_tiles {
+    int positions, filled; /* room, a multiple of 64; below `filled` something may be held */
     int32_t *held;         /* [positions] the token held there, -1: none */
     float *kt, *vt;        /* per block [D][64]: transposed */
     float *k, *v;          /* [positions, D] */
-    float *dk, *dv;        /* [positions, D]: sums of gradients of the tokens held */
-    float *out;            /* where those are added when a token leaves: laid out like qkv */
-    int positions, filled; /* room, a multiple of 64; below `filled` something may be held */
+    /* Gradients of the tokens held.  A token that leaves writes them to `out`, laid out like qkv; one that
+     * comes back, when a later span needs its ancestor again, adds to what it wrote. */
+    float *dk, *dv; /* [positions, D] */
+    bool *again;    /* [positions] the token held has been here before */
+    float *out;
 } hn_tiles;
 
-/* Tokens [0, n) of span s and all its ancestors are held afterwards, for key-value head g. */
+/* Tokens [0, n) of span s and all its ancestors are held afterwards, for key-value head g.  With gradients,
+ * spans come in their order, each whole. */
 void hn_tiles_fill(hn_tiles *t, const hn_paths *f, int g, int32_t s, int n);
 /* Lets all tokens go: before another head or tree. */
 void hn_tiles_empty(hn_tiles *t, const hn_paths *f, int g);
