@@ -2,7 +2,8 @@
 #   make                 build/hone                      make demo     a small model gets better, with proof
 #   make test            all tests, `N passed, ...`      make bench    ratios against rivals
 #   make asan, tsan      the tests under sanitizers      make fuzz     fuzzing with clang, FUZZ_SECONDS a target
-#   make fmt, fmt-check  clang-format                    make hook     checks before each git commit
+#   make mutants         planted bugs the tests kill     make hook     checks before each git commit
+#   make fmt, fmt-check  clang-format
 #   make install         to PREFIX under DESTDIR         make clean
 B ?= build
 PREFIX ?= /usr/local
@@ -43,6 +44,9 @@ fuzz: | packages
 	@ninja -C build-fuzz
 	@tools/fuzz.sh build-fuzz $(FUZZ_SECONDS)
 
+mutants: | packages
+	@tools/mutants.sh
+
 fmt:
 	@tools/format.sh
 
@@ -61,4 +65,4 @@ install: all
 clean:
 	@rm -rf build build-asan build-tsan build-fuzz build-clang
 
-.PHONY: all packages demo test bench asan tsan fuzz fmt fmt-check hook install clean
+.PHONY: all packages demo test bench asan tsan fuzz mutants fmt fmt-check hook install clean

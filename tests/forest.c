@@ -213,6 +213,7 @@ static void test_lies_are_caught(void **s) {
     caught(&f, &f.span[sp].len, 0, "length");
     caught(&f, &f.span[sp].parent, sp, "parent"), caught(&f, &f.span[sp].parent, -1, "parent");
     caught(&f, &f.span[f.tree_span[t]].parent, f.tree_span[t] - 1, "parent"); /* a tree before */
+    caught(&f, &f.span[sp].parent, f.tree_span[t] - 1, "parent");
     caught(&f, &f.from[a], f.tree_token[t] - 1, "row of act");
     caught(&f, &f.from[a], f.tree_token[t + 1], "row of act");
     caught(&f, &f.target[a], V, "target");

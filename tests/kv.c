@@ -129,8 +129,7 @@ static void test_torture(void **s) {
     hn_err e = { 0 };
     (void)s;
     assert_int_equal(torture(make, NULL), 4);
-    assert_int_equal(hn_kv_new(&c, 1 << 20, 1 << 20, 1 << 20, 1, 1, 1 << 30, &e),
-                     HN_ENOMEM); /* past 2^64 bytes */
+    assert_int_equal(hn_kv_new(&c, 1 << 30, 1 << 30, 1 << 30, 1, 1, 1, &e), HN_ENOMEM); /* past 2^64 bytes */
 }
 
 int main(void) {

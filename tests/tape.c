@@ -43,6 +43,8 @@ static void test_live_counts(void **s) {
     hn_tensor *x = hn_leaf(t, HN_F, (hn_shape)HN_T2(3, 2), a), *sum = hn_keep(hn_sum(t, x));
     hn_scope(t, "rest.%d", 1);
     hn_leaf(t, HN_I32, (hn_shape)HN_A1(5), NULL);
+    hn_scope(t, "roomier");
+    hn_leaf(t, HN_I32, (hn_shape)HN_A1(9), NULL); /* the least room counts */
     assert_true(hn_rows(x) == 3 && hn_count(x) == 6 && hn_cols(x) == 2 && hn_cap_rows(x) == 3);
     plan(t);
     run(t);
@@ -178,6 +180,45 @@ static void test_a_read_accumulator_is_not_bound(void **s) {
     hn_tape_free(t);
 }
 
+/* Two outputs with gradients: x and 3 x. */
+static int split_shape(const hn_tensor *y, hn_shape *s) {
+    s[0] = s[1] = y->in[0]->shape;
+    return 0;
+}
+static void split_ref(const hn_tensor *y, int64_t lo, int64_t hi) {
+    for (int64_t i = lo; i < hi; i++) {
+        HN_OUT(y, 0)[i] = HN_IN(y, 0)[i];
+        HN_OUT(y, 1)[i] = 3 * HN_IN(y, 0)[i];
+    }
+}
+static void split_vjp(hn_tape *t, hn_tensor *y, hn_tensor *const g[], hn_tensor *gin[]) {
+    hn_tensor *three = g[1] ? hn_affine(t, g[1], 3, 0) : NULL;
+    (void)y;
+    gin[0] = g[0] && three ? hn_add(t, g[0], three) : g[0] ? g[0] : three;
+}
+static const hn_op split = {
+    .name = "split", .n_in = 1, .n_out = 2, .shape = split_shape, .ref = split_ref, .vjp = split_vjp
+};
+static void test_gradients_through_several_outputs(void **s) {
+    (void)s;
+    for (int turn = 2; turn < 8; turn++) { /* the loss reads the first output, the second, both */
+        int which = turn / 2, asked = 1 + turn % 2;
+        hn_real x[2] = { 2, 5 };
+        hn_tape *t = fresh();
+        hn_tensor *a = vec(t, x, 2), *y = HN_APPLY(t, split, HN_NOATTR, a), *z = y->out[1];
+        assert_ptr_equal(z->of, y);
+        hn_tensor *l = hn_sum(t, which == 1 ? y : which == 2 ? hn_mul(t, z, z) : hn_mul(t, y, z));
+        assert_int_equal(hn_grad(t, l, (hn_tensor *[]){ a, z }, asked), 0);
+        plan(t);
+        run(t);
+        for (int i = 0; i < 2; i++) {
+            assert_true(at(a->grad, i) == (which == 1 ? 1 : which == 2 ? 18 * x[i] : 6 * x[i]));
+            if (which > 1 && asked > 1) assert_true(at(z->grad, i) == (which == 2 ? 6 * x[i] : x[i]));
+        }
+        hn_tape_free(t);
+    }
+}
+
 /* ---- memory ---- */
 static void test_in_place_when_an_input_dies(void **s) {
     (void)s;
@@ -288,6 +329,24 @@ static void test_dead_nodes_do_not_run(void **s) {
     assert_int_equal(work_seen, 0);
     assert_true(at(y, 0) == 6 && at(y, 1) == 6);
     assert_null(dead->data);
+    hn_tape_free(t);
+}
+
+/* A node that changes a host object runs though nobody reads it. */
+static void count_ref(const hn_tensor *y, int64_t lo, int64_t hi) {
+    (void)lo, (void)hi;
+    HN_OUT(y, 0)[0] = (hn_real)++ * (int *)y->in[1]->data;
+}
+static const hn_op tick = { .name = "tick", .n_in = 2, .shape = same_shape, .ref = count_ref, .whole = true };
+static void test_effects_are_not_dead(void **s) {
+    (void)s;
+    hn_real x[1] = { 1 };
+    int ticks = 0;
+    hn_tape *t = fresh();
+    HN_APPLY(t, tick, HN_NOATTR, vec(t, x, 1), hn_leaf(t, HN_HOST, (hn_shape)HN_S1(1), &ticks));
+    plan(t);
+    run(t), run(t);
+    assert_int_equal(ticks, 2);
     hn_tape_free(t);
 }
 
@@ -471,10 +530,12 @@ int main(void) {
         cmocka_unit_test(test_into),
         cmocka_unit_test(test_grad_of_inner_nodes),
         cmocka_unit_test(test_a_read_accumulator_is_not_bound),
+        cmocka_unit_test(test_gradients_through_several_outputs),
         cmocka_unit_test(test_in_place_when_an_input_dies),
         cmocka_unit_test(test_not_in_place_when_read_twice),
         cmocka_unit_test(test_packing),
         cmocka_unit_test(test_dead_nodes_do_not_run),
+        cmocka_unit_test(test_effects_are_not_dead),
         cmocka_unit_test(test_spare_outputs),
         cmocka_unit_test(test_profile),
         cmocka_unit_test(test_errors_stick),

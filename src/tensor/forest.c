@@ -276,11 +276,7 @@ static int path_rows(const hn_forest *f, int s, int32_t *token, int32_t *row) {
  * as long as pos says, so a row of it sits at index pos. */
 static int add_chain(const hn_forest *f, int m, int lo, int hi, int root, int32_t *tmp, hn_forest *out,
                      hn_err *e) {
-    int last = root;
-    for (int a = lo; a < hi; a++) {
-        int s = span_of(f, f->from[a]);
-        if (s > last) last = s;
-    }
+    int last = hi > lo ? span_of(f, f->from[hi - 1]) : root; /* acts go down one path */
     int32_t *row = tmp + f->n_token;
     int n = path_rows(f, last, tmp, row);
     int rc = hn_forest_tree(out, e);

@@ -1,0 +1,193 @@
+#!/bin/sh
+# mutants.sh - plants bugs in the engine, one at a time, and demands that a test dies of each.
+#
+# The sources are copied, one line is changed, and opcheck and then the tests of the engine are run until
+# one fails.  A bug that all survive, a change that no longer finds its line and one that does not compile
+# are errors: when a line moves, its mutant moves with it.  With a word as argument: only mutants of files
+# that contain it.
+cd "$(dirname "$0")/.." || exit 1
+work=$(mktemp -d "${TMPDIR:-/tmp}/hone-mutants-XXXXXX") || exit 1
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
+only=${1:-}
+cc=${CC:-cc}
+flags="-std=gnu11 -O1 -D_GNU_SOURCE -DHN_REAL=double -ffp-contract=off -I$work/src -I$work/tests -w"
+mkdir "$work/src" "$work/tests" "$work/obj"
+cp -r src/base src/tensor src/op "$work/src"
+cp tests/op*.[ch] tests/tape.c tests/forest.c tests/kv.c tests/torture.h "$work/tests"
+
+object() { echo "$work/obj/$(echo "$1" | tr / _).o"; }
+build() { # what must be compiled when a file changes
+    case $1 in
+    src/op/softmax.h) build src/op/logp.c && build tests/ops.c ;;
+    *.c) $cc $flags -c -o "$(object "$1")" "$work/$1" ;;
+    *) return 1 ;;
+    esac
+}
+for f in src/base/base.c src/base/pool.c src/tensor/*.c src/op/*.c tests/op*.c tests/tape.c tests/forest.c tests/kv.c; do
+    build "$f" || exit 1
+done
+ar rc "$work/help.a" "$work"/obj/tests_opcase.c.o "$work"/obj/tests_opgraph.c.o "$work"/obj/tests_opnet.c.o
+
+killer() { # prints the first test that dies
+    for t in opcheck ops forest tape kv; do
+        $cc -o "$work/$t" "$work"/obj/src_*.o "$work/obj/tests_$t.c.o" "$work/help.a" -lcmocka -lm -pthread ||
+            { echo linker; return; }
+        timeout 60 "$work/$t" >"$work/out" 2>&1 || { echo $t; return; }
+    done
+}
+
+who=$(killer)
+[ -z "$who" ] || { echo "mutants: $who fails without any bug"; tail -5 "$work/out"; exit 1; }
+
+change() { # file: FROM becomes TO, once
+    awk 'BEGIN { from = ENVIRON["FROM"]; to = ENVIRON["TO"] }
+        !done && (i = index($0, from)) { $0 = substr($0, 1, i - 1) to substr($0, i + length(from)); done = 1 }
+        { print }
+        END { exit !done }' "$1"
+}
+
+killed=0 bad=0
+mutant() { # file, from, to
+    case $1 in *"$only"*) ;; *) return ;; esac
+    FROM=$2 TO=$3
+    export FROM TO
+    cp "$work/$1" "$work/whole"
+    if ! change "$work/whole" >"$work/$1"; then
+        echo "NO SUCH LINE  $1: $2"
+        bad=$((bad + 1))
+    elif ! build "$1" 2>"$work/out"; then
+        echo "NO BUILD      $1: $3"
+        bad=$((bad + 1))
+    else
+        who=$(killer)
+        if [ "$who" = linker ]; then
+            echo "NO BUILD      $1: $3"
+            bad=$((bad + 1))
+        elif [ -n "$who" ]; then
+            killed=$((killed + 1))
+            echo "killed by $who  $1: $3"
+        else
+            bad=$((bad + 1))
+            echo "SURVIVED      $1: $2 -> $3"
+        fi
+    fi
+    cp "$work/whole" "$work/$1"
+    build "$1"
+}
+
+# file @@ what is there @@ what a tired person might have written
+while IFS= read -r line; do
+    case $line in '' | '#'*) continue ;; esac
+    mutant "${line%% @@ *}" "$(echo "$line" | sed 's/^.* @@ \(.*\) @@.*$/\1/')" "$(echo "$line" | sed 's/^.* @@ *//')"
+done <<'LIST'
+src/op/arith.c @@ gin[1] = hn_affine(t, g[0], -1, 0); @@ gin[1] = g[0];
+src/op/arith.c @@ gin[1] = hn_mul(t, g[0], y->in[0]); @@ gin[1] = hn_mul(t, g[0], y->in[1]);
+src/op/arith.c @@ HN_IN(y, 0)[i] <= HN_IN(y, 1)[i] ? @@ HN_IN(y, 0)[i] > HN_IN(y, 1)[i] ?
+src/op/arith.c @@ a <= b || isnan(a) ? a : b @@ a <= b ? a : b
+src/op/arith.c @@ gin[1] = hn_sub(t, g[0], gin[0]); @@ gin[1] = g[0];
+src/op/arith.c @@ a >= least && a <= most @@ a <= most
+src/op/arith.c @@ hn_sigmoid(t, hn_affine(t, y->in[0], -1, 0)) @@ hn_sigmoid(t, y->in[0])
+src/op/arith.c @@ hn_mul(t, y, hn_affine(t, y, -1, 1)) @@ hn_affine(t, y, -1, 1)
+src/op/arith.c @@ gin[0] = hn_mul(t, g[0], y); @@ gin[0] = hn_mul(t, g[0], y->in[0]);
+src/op/arith.c @@ a < 0 ? a - log1p(exp(a)) : -log1p(exp(-a)) @@ -log1p(exp(-a))
+src/op/reduce.c @@ gin[0] = hn_sum(t, g[0]); @@ gin[0] = hn_affine(t, hn_sum(t, g[0]), 1.0000005, 0);
+src/op/reduce.c @@ n = hn_count(y->in[0]) @@ n = hn_cap_rows(y->in[0]) * hn_cols(y->in[0])
+src/op/reduce.c @@ if (HN_INI(y, 1)[r] == s) @@ if (HN_INI(y, 1)[r] >= s)
+src/op/move.c @@ HN_OUT(y, 0)[id * C + c] += @@ HN_OUT(y, 0)[id * C + c] =
+src/op/move.c @@ memset(HN_OUT(y, 0) + lo * C, 0, @@ memset(HN_OUT(y, 0) + lo * C, 0, 0 *
+src/op/move.c @@ HN_OUT(y, 0)[k] += HN_IN(y, 0)[k] @@ HN_OUT(y, 0)[k] = HN_IN(y, 0)[k]
+src/op/embed.c @@ HN_OUT(y, 0)[id * C + c] += @@ HN_OUT(y, 0)[id * C + c] =
+src/op/linear.c @@ acc + HN_IN(y, 2)[o] : acc @@ acc : acc
+src/op/linear.c @@ HN_OUT(y, 0)[o * C + c] += (hn_real)acc; @@ HN_OUT(y, 0)[o * C + c] = (hn_real)acc;
+src/op/linear.c @@ HN_OUT(y, 0)[o] += (hn_real)acc; @@ HN_OUT(y, 0)[o] = (hn_real)acc;
+src/op/linear.c @@ if (y->in[2]) gin[2] = hn_linear_b(t, g[0]); @@ (void)0;
+src/op/linear.c @@ N = hn_rows(y->in[0]), prec = @@ N = hn_cap_rows(y->in[0]), prec =
+src/op/norm.c @@ x[c] * r * r * dot @@ x[c] * r * dot
+src/op/norm.c @@ gw[c] += (hn_real)(g[c] * x[c] * r) @@ gw[c] += (hn_real)(g[c] * x[c])
+src/op/norm.c @@ HN_OUT(y, h < H ? 0 : 1) @@ HN_OUT(y, 0)
+src/op/norm.c @@ gin[2] = gin[1]->out[1]; @@ gin[2] = gin[1];
+src/op/norm.c @@ h < H ? HN_IN(y, 1) : HN_IN(y, 2), D @@ h <= H ? HN_IN(y, 1) : HN_IN(y, 2), D
+src/op/norm.c @@ memcpy(out + (H + G) * D, g + (H + G) * D @@ memcpy(out + (H + G) * D, x + (H + G) * D
+src/op/rope.c @@ rotate(y, lo, hi, -1) @@ rotate(y, lo, hi, 1)
+src/op/rope.c @@ out[h * D + half + i] = v * c + u * s; @@ out[h * D + half + i] = v * c - u * s;
+src/op/rope.c @@ turned = y->attr.i[0] + y->attr.i[1] @@ turned = y->attr.i[0]
+src/op/rope.c @@ hn_real u = x[h * D + i], v = x[h * D + half + i]; @@ hn_real u = x[h * D + 2 * i], v = x[h * D + 2 * i + 1];
+src/op/swiglu.c @@ s * (1 + a * (1 - s)) @@ s * (1 + a * s)
+src/op/swiglu.c @@ (hn_real)(g * a * s) @@ (hn_real)(g * a)
+src/op/attn.c @@ p->last + 1 : p->k @@ p->last : p->k
+src/op/attn.c @@ while (span[3 * s + 2] != above) s = @@ if (span[3 * s + 2] != above) s =
+src/op/attn.c @@ if (p->cur == p->own) return false; @@ return false;
+src/op/attn.c @@ k = x + (H + h * G / H) * D @@ k = x + (H + h % G) * D
+src/op/attn.c @@ double prob = exp(scale * dot(q, @@ double prob = exp(dot(q,
+src/op/attn.c @@ (hn_real)(top + log(sum)) @@ (hn_real)log(sum)
+src/op/attn.c @@ (dot(go, x + vat, D) - delta) * scale @@ dot(go, x + vat, D) * scale
+src/op/attn.c @@ - delta) * scale; @@ - delta);
+src/op/attn.c @@ gx[vat + d] += @@ gx[vat + d] =
+src/op/attn.c @@ gx[kat + d] += (hn_real)(ds * x[qat + d]) @@ gx[kat + d] += (hn_real)(ds * x[kat + d])
+src/op/attn.c @@ int64_t kv = (H + h * G / H) * D @@ int64_t kv = (H + h % G) * D
+src/op/attn.c @@ memset(HN_OUT(y, 0) + lo * hn_cols(y), 0, @@ memset(HN_OUT(y, 0) + lo * hn_cols(y), 0, 0 *
+src/op/attnkv.c @@ pk[d * HN_BLOCK] = k[d]; @@ pk[d] = k[d];
+src/op/attnkv.c @@ p <= pos; p++) sum @@ p < pos; p++) sum
+src/op/attnkv.c @@ (H + g) * D, *v = k + G * D; @@ (H + g) * D, *v = k;
+src/op/attnkv.c @@ g = (int)(h * kv->n_head / H) @@ g = (int)(h % kv->n_head)
+src/op/attnkv.c @@ layer = (int)y->attr.i[1]; @@ layer = 0;
+src/op/logp.c @@ == HN_INI(y, 2)[a]) - exp @@ == HN_INI(y, 2)[a]) + exp
+src/op/logp.c @@ double dz = g * inv * @@ double dz = g *
+src/op/logp.c @@ gw[(v0 + v) * C + c] += @@ gw[(v0 + v) * C + c] =
+src/op/logp.c @@ gh[a * C + c] += @@ gh[a * C + c] =
+src/op/logp.c @@ int64_t left = y->attr.i[1] - v0; @@ int64_t left = y->in[1]->shape.d[0] - v0;
+src/op/logp.c @@ if (z[v] > top) top @@ if (z[v] >= top) top
+src/op/logp.c @@ stat[3] = (hn_real)hn_lse_get(&at_t); @@ stat[3] = (hn_real)hn_lse_get(&at_1);
+src/op/logp.c @@ stat[0] = (hn_real)(zt - @@ stat[0] = (hn_real)(zt * inv -
+src/op/logp.c @@ zt = z[target - v0]; @@ zt = z[target % 512];  target = -1;
+src/op/logp.c @@ if (gh) memset(gh @@ if (gh && lo > 0) memset(gh
+src/op/logp.c @@ gin[1] = gin[0]->out[1]; @@ (void)0;
+src/op/softmax.h @@ s = a->s * shrink; @@ s = a->s;
+src/op/softmax.h @@ (a->t + a->s * (a->m - m)) * shrink @@ a->t * shrink
+src/op/softmax.h @@ z <= m || isnan(m) ? m : z @@ fmax(z, m)
+src/tensor/grad.c @@ x->grad ? hn_add(t, x->grad, g) : g @@ g
+src/tensor/grad.c @@ is_acc(g) && !g->bound && unread(t, g, gin, since) @@ is_acc(g) && !g->bound
+src/tensor/grad.c @@ g->id >= since && is_acc(g) @@ g->id >= since
+src/tensor/grad.c @@ g[k] = y->op->fixed_out >> k & 1 ? NULL : @@ g[k] = k ? NULL :
+src/tensor/grad.c @@ if (y->of) needed[i] |= needed[y->of->id]; @@ (void)0;
+src/tensor/grad.c @@ hn_keep(wrt[i]->grad) @@ (void)0
+src/tensor/grad.c @@ y->grad = NULL; @@ (void)0;
+src/tensor/grad.c @@ needed[y->in[k]->id] && !(y @@ !(y
+src/tensor/plan.c @@ p->last[i] = y->keep ? t->n_step : p->at_step[i]; @@ p->last[i] = p->at_step[i];
+src/tensor/plan.c @@ bool dies = p->item_of[x->id] >= 0 && p->last[x->id] == p->at_step[y->id]; @@ bool dies = p->item_of[x->id] >= 0;
+src/tensor/plan.c @@ return dies && uses == 1 && @@ return dies &&
+src/tensor/plan.c @@ p->item[p->item_of[id]].last = p->last[id]; @@ (void)0;
+src/tensor/plan.c @@ y->last < x->first || x->last < y->first @@ y->last <= x->first || x->last <= y->first
+src/tensor/plan.c @@ if (y_end > at) at = y_end; @@ at = y_end;
+src/tensor/plan.c @@ if (y->at >= at + size) break; @@ if (y->at >= at) break;
+src/tensor/plan.c @@ runs |= p->wanted[y->out[k]->id]; @@ runs |= k == 0 && p->wanted[y->out[k]->id];
+src/tensor/plan.c @@ bool runs = has_effect(y); @@ bool runs = false;
+src/tensor/plan.c @@ bool runs = has_effect(y); @@ bool runs = true;
+src/tensor/plan.c @@ if (y->keep || y->bound) p->wanted[i] = true; @@ if (y->keep) p->wanted[i] = true;
+src/tensor/plan.c @@ && !p->wanted[id])) continue; @@ && 0)) continue;
+src/tensor/plan.c @@ y->in[k] && !(y->op->like >> k & 1) @@ y->in[k] != NULL
+src/tensor/plan.c @@ p->last[y->in[k]->id] < p->at_step[i]) p->last @@ p->last[y->in[k]->id] > p->at_step[i]) p->last
+src/tensor/plan.c @@ if (s->work) p->work_of[i] = @@ if (0) p->work_of[i] =
+src/tensor/run.c @@ if (y->op->acc >> k & 1) memset @@ if (0) memset
+src/tensor/run.c @@ if (!(s->fresh >> k & 1)) continue; @@ (void)0;
+src/tensor/run.c @@ t->bound[i].grad->data = t->bound[i].leaf->into; @@ (void)0;
+src/tensor/run.c @@ t->live[k] > t->least[k] @@ t->live[k] > t->least[k] + 1
+src/tensor/tape.c @@ return n < 0 ? t->shape.d[0] : n; @@ return t->shape.d[0];
+src/tensor/tape.c @@ s->d[0] < t->least[s->live] @@ s->d[0] > t->least[s->live]
+src/tensor/tape.c @@ if (t->n) memcpy(node, t->node, @@ if (0) memcpy(node, t->node,
+src/tensor/forest.c @@ from[f->n_act] = i ? s.begin + i - 1 : @@ from[f->n_act] = i ? s.begin + i :
+src/tensor/forest.c @@ x.parent < 0 ? -1 : x.parent - s0 + f->n_span @@ x.parent - s0 + f->n_span
+src/tensor/forest.c @@ copy_ints(f->from + f->n_act, g->from + a0, a, f->n_token - t0) @@ copy_ints(f->from + f->n_act, g->from + a0, a, f->n_token)
+src/tensor/forest.c @@ if (f->col[i].per == per && n) @@ if (0 && f->col[i].per == per && n)
+src/tensor/forest.c @@ > grain_tokens) (*cut)[++n] = begin = t; @@ >= grain_tokens) (*cut)[++n] = begin = t;
+src/tensor/forest.c @@ hi > lo ? span_of(f, f->from[hi - 1]) : root @@ hi > lo ? span_of(f, f->from[lo]) : root
+src/tensor/forest.c @@ hn_free(tmp); @@ (void)tmp;
+src/tensor/forest_check.c @@ x.parent < root || x.parent >= s @@ x.parent < 0 || x.parent >= s
+src/tensor/forest_check.c @@ f->token[at] >= vocab) return lie(e, t, "token of row" @@ f->token[at] > vocab) return lie(e, t, "token of row"
+src/tensor/kv.c @@ if (page[b] >= 0 && c->ref[page[b]] == 1) return HN_OK; @@ if (page[b] >= 0) return HN_OK;
+src/tensor/kv.c @@ c->ref[b[i]]++; @@ (void)0;
+src/tensor/kv.c @@ hn_kv_drop(c, to); @@ (void)0;
+LIST
+echo "$killed bugs killed, $bad not"
+[ "$bad" -eq 0 ] && [ "$killed" -gt 0 ]
