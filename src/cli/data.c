@@ -10,7 +10,7 @@ typedef struct {
     const char *task;
     int64_t items, from;
     int split;
-    bool text;
+    bool text, answer_only;
 } data_options;
 
 /* clang-format off */
@@ -21,10 +21,22 @@ static const hn_opt table[] = {
     { .name = "items", .help = "for make: how many items", .type = HN_OPT_INT, AT(items), .def = 1000, .min = 1, .max = 1e9 },
     { .name = "from", .help = "for make: the first item", .type = HN_OPT_INT, AT(from), .min = 0, .max = 1e15 },
     { .name = "text", .help = "for make: plain text (to train a tokenizer on) instead of JSON lines", .type = HN_OPT_BOOL, AT(text) },
+    { .name = "answer_only",
+      .help = "for make: completions without their worked steps, only the last line",
+      .type = HN_OPT_BOOL,
+      AT(answer_only) },
     { 0 },
 };
 #undef AT
 /* clang-format on */
+
+/* The last line of a worked solution, as a solution of its own. */
+static void drop_steps(hn_item *it) {
+    char *last = it->solution ? strrchr(it->solution, '\n') : NULL;
+    if (!last) return;
+    bool space = it->solution[0] == ' '; /* the text form begins with one */
+    memmove(it->solution + space, last + 1, strlen(last + 1) + 1);
+}
 
 /* {"prompt","completion"}: both texts, or both lists of messages. */
 static char *row_json(const hn_item *it, hn_err *e) {
@@ -48,6 +60,7 @@ static int make(hn_cli *c, const data_options *o, const hn_task *t, const void *
     for (int64_t i = o->from; i < o->from + o->items && (all < 0 || i < all) && !rc; i++) {
         hn_item it = { 0 };
         rc = t->item(priv, (hn_split)o->split, (uint64_t)c->common.seed, i, &it, e);
+        if (!rc && o->answer_only) drop_steps(&it);
         if (!rc && o->text)
             hn_out_fmt(out, "%s%s\n\n", it.prompt ? it.prompt : "", it.solution ? it.solution : "");
         char *line = rc || o->text ? NULL : row_json(&it, e);
