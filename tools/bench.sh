@@ -4,6 +4,8 @@ echo "name ours rival ratio goal"
 status=0
 for program in "$1"/bench/b_*; do
     [ -f "$program" ] && [ -x "$program" ] || continue
+    [ "${program##*/}" = b_model ] && continue # run beside its rival below
     "$program" || status=1
 done
+"$(dirname "$0")/bench_model.sh" "$1" || status=1
 exit $status

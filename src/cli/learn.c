@@ -316,6 +316,9 @@ static int work(learner *l) {
     if (!rc) rc = open_trainer(l, per_epoch);
     if (rc) return rc;
     hn_ask_config greedy = l->o.ask;
+    int64_t half = l->model->net.cfg.max_position_embeddings / 2;
+    if (!l->rollouts && greedy.max_completion_length > half)
+        greedy.max_completion_length = half; /* nobody asked for more */
     greedy.how = (hn_sampling){ 0, 1, 0, 0 };
     l->examiner = (hn_asker){ .model = l->model, .task = l->task, .priv = l->task_priv, .cfg = greedy };
     l->loop = (hn_loop){ .trainer = &l->trainer,

@@ -1,0 +1,102 @@
+"""The reference model of bench/model.c in PyTorch: d 512, 8 layers, 8 heads, FFN 1408, vocabulary 4096, untied; batch 8 x 256.
+
+usage: rivals_model.py train|generate f32|bf16 THREADS SECONDS [BATCH]     prints one number: tokens a second
+Eager PyTorch as its users write it: fused attention and RMS norm, fused AdamW, autocast for bf16, a preallocated cache."""
+import sys, time
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+D, L, H, FF, V = 512, 8, 8, 1408, 4096
+
+def rope(x, cos, sin):
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.n1, self.n2 = nn.RMSNorm(D, eps=1e-5), nn.RMSNorm(D, eps=1e-5)
+        self.qkv, self.o = nn.Linear(D, 3 * D, bias=False), nn.Linear(D, D, bias=False)
+        self.gu, self.down = nn.Linear(D, 2 * FF, bias=False), nn.Linear(FF, D, bias=False)
+
+    def forward(self, x, cos, sin, cache=None, at=0):
+        B, T, _ = x.shape
+        q, k, v = self.qkv(self.n1(x)).view(B, T, 3, H, D // H).permute(2, 0, 3, 1, 4)
+        q, k = rope(q, cos, sin), rope(k, cos, sin)
+        if cache is not None:
+            cache[0][:, :, at:at + T] = k
+            cache[1][:, :, at:at + T] = v
+            k, v = cache[0][:, :, :at + T], cache[1][:, :, :at + T]
+        a = F.scaled_dot_product_attention(q, k.to(q.dtype), v.to(q.dtype), is_causal=T > 1)
+        x = x + self.o(a.transpose(1, 2).reshape(B, T, D))
+        g, u = self.gu(self.n2(x)).chunk(2, dim=-1)
+        return x + self.down(F.silu(g) * u)
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.emb = nn.Embedding(V, D)
+        self.blocks = nn.ModuleList(Block() for _ in range(L))
+        self.norm, self.head = nn.RMSNorm(D, eps=1e-5), nn.Linear(D, V, bias=False)
+        f = torch.outer(torch.arange(512).float(), 1e4 ** (-torch.arange(0, D // H, 2) / (D // H)))
+        self.register_buffer("cos", f.cos())
+        self.register_buffer("sin", f.sin())
+
+    def forward(self, ids, cache=None, at=0):
+        x, T = self.emb(ids), ids.shape[1]
+        for i, b in enumerate(self.blocks):
+            x = b(x, self.cos[at:at + T], self.sin[at:at + T], cache[i] if cache else None, at)
+        return self.head(self.norm(x))
+
+def train(seconds, bf16):
+    m = Model()
+    opt = torch.optim.AdamW(m.parameters(), lr=1e-4, weight_decay=0.0, fused=True)
+    start, tokens, step = 0, 0, 0
+    while True:
+        if step == 2:
+            start, tokens = time.perf_counter(), 0
+        if step > 2 and time.perf_counter() - start > seconds:
+            return tokens / (time.perf_counter() - start)
+        ids = torch.randint(0, V, (8, 256))
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            logits = m(ids)
+            loss = F.cross_entropy(logits[:, :-1].reshape(-1, V).float(), ids[:, 1:].reshape(-1))
+        loss.backward()
+        nn.utils.clip_grad_norm_(m.parameters(), 1.0)
+        opt.step()
+        opt.zero_grad(set_to_none=True)
+        tokens += ids.numel()
+        step += 1
+
+@torch.inference_mode()
+def generate(seconds, bf16, B):
+    m = Model().eval()
+    if bf16:
+        m = m.to(torch.bfloat16)
+    dt = torch.bfloat16 if bf16 else torch.float32
+    start, tokens, rounds = 0, 0, 0
+    while True:
+        if rounds == 1:
+            start, tokens = time.perf_counter(), 0
+        if rounds > 1 and time.perf_counter() - start > seconds:
+            return tokens / (time.perf_counter() - start)
+        cache = [[torch.zeros(B, H, 144, D // H, dtype=dt) for _ in range(2)] for _ in range(L)]
+        ids = torch.randint(0, V, (B, 16))
+        z = m(ids, cache, 0)[:, -1]
+        for i in range(128):
+            p = torch.softmax(z.float(), -1)
+            nxt = torch.multinomial(p, 1)
+            if i == 127:
+                break
+            z = m(nxt, cache, 16 + i)[:, -1]
+        tokens += B * 128
+        rounds += 1
+
+what, dtype, threads, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+torch.set_num_threads(threads)
+torch.manual_seed(0)
+if what == "train":
+    print("%.1f" % train(seconds, dtype == "bf16"))
+else:
+    print("%.1f" % generate(seconds, dtype == "bf16", int(sys.argv[5]) if len(sys.argv) > 5 else 32))
