@@ -74,6 +74,7 @@ hn_tensor *opcase_record(const opcase *k, hn_tape *t, hn_tensor *leaf[HN_MAXIN])
     for (int i = 0; i < HN_MAXIN; i++) {
         const hn_tensor *x = k->ptr[i];
         leaf[i] = x ? hn_leaf(t, x->type, x->shape, x->data) : NULL;
+        if (x && k->side[i]) leaf[i]->side = k->side[i];
     }
     for (int l = 1; l < HN_LIVE_N; l++)
         if (k->live[l] >= 0) hn_tape_live(t, (hn_live)l, k->live[l]);
@@ -84,6 +85,7 @@ hn_tensor *opcase_record(const opcase *k, hn_tape *t, hn_tensor *leaf[HN_MAXIN])
 static void bind_out(opout *o, hn_tensor *x, int i, bool acc) {
     int64_t n = hn_cap_rows(x) * hn_cols(x);
     o->count[i] = hn_count(x);
+    o->cols[i] = hn_cols(x);
     o->block[i] = hn_alloc((size_t)(n + 2 * GUARD) * sizeof(hn_real));
     hn_assert(o->block[i]);
     memset(o->block[i], 0xff, (size_t)(n + 2 * GUARD) * sizeof(hn_real));
@@ -134,15 +136,20 @@ void opcase_free_out(opout *o) {
     memset(o, 0, sizeof *o);
 }
 
+static double row_diff(const hn_real *a, const hn_real *b, int64_t n) {
+    double worst = 0, top = 1;
+    for (int64_t j = 0; j < n; j++) {
+        if (a[j] == b[j] && isinf(a[j])) continue;
+        worst = opcase_worse(worst, fabs((double)a[j] - (double)b[j]));
+        top = opcase_worse(top, fabs((double)b[j]));
+    }
+    return worst / top;
+}
+
 double opcase_diff(const opout *a, const opout *b) {
     double worst = 0;
-    for (int i = 0; i < a->n; i++) {
-        if (!a->data[i] || !b->data[i]) continue;
-        for (int64_t j = 0; j < a->count[i]; j++) {
-            double x = a->data[i][j], y = b->data[i][j];
-            if (x == y && isinf(x)) continue;
-            worst = opcase_worse(worst, fabs(x - y) / opcase_worse(1, fabs(y)));
-        }
-    }
+    for (int i = 0; i < a->n; i++)
+        for (int64_t j = 0; a->data[i] && b->data[i] && j < a->count[i]; j += a->cols[i])
+            worst = opcase_worse(worst, row_diff(a->data[i] + j, b->data[i] + j, a->cols[i]));
     return worst;
 }

@@ -16,6 +16,7 @@ typedef struct opcase {
     hn_tensor in[HN_MAXIN];   /* on no tape: shapes, types and memory of the inputs */
     hn_tensor *ptr[HN_MAXIN]; /* NULL where absent */
     void *block[HN_MAXIN];
+    void *side[HN_MAXIN]; /* what a backend keeps beside inputs; the caller's */
     int64_t live[HN_LIVE_N];
 } opcase;
 
@@ -30,8 +31,8 @@ hn_tensor *opcase_record(const opcase *k, hn_tape *t, hn_tensor *leaf[HN_MAXIN])
 
 typedef struct opout {
     int n;
-    int64_t count[HN_MAXOUT]; /* live elements */
-    hn_real *data[HN_MAXOUT]; /* NULL: left out */
+    int64_t count[HN_MAXOUT], cols[HN_MAXOUT]; /* live elements; of them in a row */
+    hn_real *data[HN_MAXOUT];                  /* NULL: left out */
     hn_real *block[HN_MAXOUT];
 } opout;
 
@@ -41,8 +42,8 @@ typedef struct opout {
 int opcase_run(const opcase *k, const hn_backend *b, unsigned absent, opout *o, hn_err *e);
 void opcase_free_out(opout *o);
 
-/* Largest difference of live elements, |a - b| / max(1, |b|); a NaN on either side is infinite, equal
- * infinities are no difference. */
+/* Largest difference of live elements, |a - b| / max(1, largest |b| of the row); a NaN on either side stays
+ * one, equal infinities are no difference. */
 double opcase_diff(const opout *a, const opout *b);
 double opcase_worse(double a, double b); /* the larger; a NaN is larger than anything (fmax would drop it) */
 #endif
