@@ -53,6 +53,10 @@ static void defaults(void **state) {
                 c.pad == -1);
     assert_string_equal(c.dtype, "bfloat16");
 
+    good(&c,
+         "{\"model_type\": \"llama\", " SIZES ", " ROPE ", \"eos_token_id\": [-1, 2]}"); /* below 0: none */
+    assert_true(c.n_eos == 1 && c.eos[0] == 2);
+
     good(&c, "{\"model_type\": \"qwen2\", " SIZES ", " ROPE
              ", \"num_key_value_heads\": 4, \"sliding_window\": 32,"
              "\"use_sliding_window\": false, \"attention_bias\": false}");
