@@ -76,9 +76,8 @@ static void chunk_rows(const backward *c, desk *k, int g, int32_t s, int r0, int
     }
     hn_attn_chunk chunk = { m, (int)D, k->q, k->go, pos, lse, delta, k->dq, k->p, k->ds };
     memset(k->dq, 0, (size_t)(m * D) * sizeof *k->dq);
-    for (int b = 0; b <= top; b += HN_BLOCK)
-        HN_TIER_PICK(hn_attn_back)
-        (&chunk, b, k->t.kt + b * D, k->t.vt + b * D, k->t.k + b * D, k->t.dk + b * D, k->t.dv + b * D);
+    for (int b = 0; b <= top; b += HN_BLOCK) HN_TIER_PICK(hn_attn_back)
+    (&chunk, b, k->t.kt + b * D, k->t.vt + b * D, k->t.k + b * D, k->t.dk + b * D, k->t.dv + b * D);
     for (int r = 0; r < m; r++) HN_TIER_PICK(hn_attn_move)(out[r], ld, k->dq + r * D, D, 1, (int)D, false);
 }
 
