@@ -35,6 +35,19 @@ static const char tools[] =
     "[call {{ c.function.name }} {{ c.function.arguments | tojson }}]{% endfor %}</s>\n{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}";
 
+/* Draws the answers of tools into the turn that asked; ends the text with </s> where no prompt follows. */
+static const char drawn_in[] =
+    "{% for m in messages %}{% if m.role != 'tool' %}<{{ m.role }}>{{ m.content or '' }}{% for c in "
+    "m.tool_calls or [] %}"
+    "[call {{ c.function.name }}]{% endfor %}"
+    "{% for t in messages[loop.index:] if t.role == 'tool' and m.tool_calls %}(answer {{ t.content }}){% "
+    "endfor %}<end>\n"
+    "{% endif %}{% endfor %}{% if add_generation_prompt %}<assistant>{% else %}</s>{% endif %}";
+static const char with_default[] =
+    "{% for m in messages %}{% if loop.first and m.role != 'system' %}<system>default<end>{% endif %}<{{ "
+    "m.role }}>"
+    "{{ m.content }}<end>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+
 /* ---- markings: the rendering with « » around what the assistant wrote ---- */
 static hn_chat chat_of(const hn_tmpl *t, json_t *conversation) {
     static json_t *tokens;
@@ -115,6 +128,12 @@ static void own_marks(void **state) {
         "[" USER("a") ",{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"function\":{\"name\":"
                       "\"f\",\"arguments\":{\"x\":1}}}]},{\"role\":\"tool\",\"content\":\"7\"}," BOT("b") "]",
         "<user>a</s>\n<assistant>«[call f {\"x\": 1}]</s>»\n<tool>7</s>\n<assistant>«b</s>»\n");
+    check_own(drawn_in,
+              "[" USER("a") ",{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\"}}]},"
+                            "{\"role\":\"tool\",\"content\":\"7\"}," BOT("") "]",
+              "<user>a<end>\n<assistant>«[call f]»(answer 7)<end>\n<assistant>«<end>»\n</s>");
+    check_own(with_default, "[" BOT("a") "," USER("b") "," BOT("<assistant>") "]",
+              "<system>default<end><assistant>«a<end>»<user>b<end><assistant>«<assistant><end>»");
 }
 
 static void real_marks(void **state) {

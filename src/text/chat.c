@@ -78,14 +78,28 @@ static bool by_assistant(const hn_chat *c, int32_t message) {
 
 /* ---- the header of an answer ---- */
 
+/* Back from n to a place where a marker may end, so that <|a|><think> and <|a|></think> share <|a|>. */
+static size_t marker_end(const char *p, size_t n) {
+    while (n && !isspace((unsigned char)p[n - 1]) && !strchr(">]:", p[n - 1])) n--;
+    return n;
+}
+
+static size_t shared(const hn_buf *a, const hn_buf *b) {
+    size_t n = 0;
+    while (n < a->n && n < b->n && a->data[n] == b->data[n]) n++;
+    return n;
+}
+
 /* What a prompt adds after the first n messages; empty when the template cannot tell. */
 static int prompt_after(const hn_chat *c, int64_t n, hn_buf *out, hn_err *e) {
     hn_buf without = { 0 }, with = { 0 };
     hn_err own = { 0 };
     int rc = render(c, n, false, &without, NULL, &own);
     if (!rc) rc = render(c, n, true, &with, NULL, &own);
-    if (!rc && with.n > without.n && (!without.n || !memcmp(with.data, without.data, without.n)))
-        hn_buf_add(out, with.data + without.n, with.n - without.n);
+    size_t same = rc ? 0 : shared(&without, &with);
+    if (!rc && same < without.n)
+        same = marker_end(with.data, same); /* no prompt: an end of text instead of it */
+    if (!rc && same < with.n) hn_buf_add(out, with.data + same, with.n - same);
     if (out->oom) rc = HN_ENOMEM;
     hn_buf_free(&without);
     hn_buf_free(&with);
@@ -108,6 +122,8 @@ typedef struct turn {
     size_t begin, end;
     size_t first, last; /* first == last: it does not show */
     size_t role_end;    /* after the last byte of its role that precedes `first` */
+    size_t foreign;     /* where another message shows after it (a tool's answer); 0: nowhere */
+    size_t cut, again;  /* end of what shows before `foreign`; where it shows again, 0: nowhere */
     int32_t message;
 } turn;
 
@@ -116,19 +132,15 @@ static bool blank(const char *p, size_t n) {
     return !n;
 }
 
-/* Back from n to a place where a marker may end, so that <|a|><think> and <|a|></think> share <|a|>. */
-static size_t marker_end(const char *p, size_t n) {
-    while (n && !isspace((unsigned char)p[n - 1]) && !strchr(">]:", p[n - 1])) n--;
-    return n;
-}
-
 /* How many bytes of the turn the model is given. */
 static size_t header(const char *text, const turn *t, const hn_buf *prompt) {
     const char *p = text + t->begin;
     size_t n = t->end - t->begin, same = 0, shown = t->first - t->begin;
     while (same < n && same < prompt->n && p[same] == prompt->data[same]) same++;
     if (prompt->n && same == prompt->n) return same;
-    if (t->first == t->last) shown = n; /* nothing of the message to hold on to */
+    if (t->first == t->last) shown = n;                            /* nothing of the message to hold on to */
+    for (size_t end = shown; prompt->n && end >= prompt->n; end--) /* after a default system prompt, say */
+        if (!memcmp(p + end - prompt->n, prompt->data, prompt->n)) return end;
     /* A prompt that opens a reasoning block which this turn lacks: the part they share. */
     same = marker_end(p, same < shown ? same : shown);
     if (same > prompt->n / 2 || (same && same == shown))
@@ -145,12 +157,12 @@ static size_t tail(const char *text, const turn *t, size_t begin, const char *eo
     return end > from ? end : t->end; /* blanks are all that ends the turn */
 }
 
-/* The bytes after a turn that belong to nobody, when they hold the end-of-sequence token: a
- * template that does not loop over messages writes it apart. */
+/* The bytes after a turn that belong to nobody, when they hold the end-of-sequence token and the turn itself
+ * ends without a word: a template that does not loop over messages writes it apart. */
 static size_t loose_end(const char *text, const turn *t, size_t next, const char *eos) {
-    const char *hit = eos && *eos ? memmem(text + t->end, next - t->end, eos, strlen(eos)) : NULL;
-    bool ended = eos && *eos && memmem(text + t->last, t->end - t->last, eos, strlen(eos));
-    return hit && !ended ? (size_t)(hit - text) + strlen(eos) : t->end;
+    if (!eos || !*eos || !blank(text + t->last, t->end - t->last)) return t->end;
+    const char *hit = memmem(text + t->end, next - t->end, eos, strlen(eos));
+    return hit ? (size_t)(hit - text) + strlen(eos) : t->end;
 }
 
 static turn turn_at(const hn_spans *s, int64_t *i) {
@@ -160,7 +172,12 @@ static turn turn_at(const hn_spans *s, int64_t *i) {
     for (; *i < s->n && s->v[*i].turn == t.message; ++*i) {
         v = &s->v[*i];
         t.end = v->begin + v->len;
+        if (v->message >= 0 && v->message != t.message && shown) {
+            if (!t.foreign) t.foreign = v->begin, t.cut = t.last;
+            t.again = 0;
+        }
         if (v->message != t.message) continue;
+        if (t.foreign && !t.again) t.again = v->begin;
         if (v->role) {
             if (!shown) t.role_end = t.end;
             continue;
@@ -173,19 +190,35 @@ static turn turn_at(const hn_spans *s, int64_t *i) {
     return t;
 }
 
-static int from_turns(const hn_chat *c, const char *text, size_t end, const hn_spans *s, hn_ranges *out,
-                      hn_err *e) {
+/* A turn into which the template draws later messages: what the assistant wrote does not depend on them, so
+ * it ends where a rendering without them differs. */
+static int broken_turn(const hn_chat *c, const hn_buf *text, const turn *t, size_t begin, const char *eos,
+                       hn_ranges *out, hn_err *e) {
+    hn_buf alone = { 0 };
+    hn_err own = { 0 };
+    int rc = render(c, t->message + 1, false, &alone, NULL, &own);
+    size_t end = rc ? 0 : shared(&alone, text);
+    hn_buf_free(&alone);
+    if (rc == HN_ENOMEM) return hn_fail(e, rc, "out of memory");
+    end = marker_end(text->data, end < t->foreign ? end : t->foreign);
+    rc = add_range(out, begin, end > t->first ? end : t->cut, t->message, e);
+    if (!rc && t->again) rc = add_range(out, t->again, tail(text->data, t, t->again, eos), t->message, e);
+    return rc;
+}
+
+static int from_turns(const hn_chat *c, const hn_buf *text, const hn_spans *s, hn_ranges *out, hn_err *e) {
     hn_buf prompt = { 0 };
     const char *eos = json_string_value(json_object_get(c->tokens, "eos_token"));
     int rc = generation_prompt(c, &prompt, e);
     for (int64_t i = 0; i < s->n && !rc;) {
         turn t = turn_at(s, &i);
         if (t.message < 0 || !by_assistant(c, t.message)) continue;
-        size_t begin = t.begin + header(text, &t, &prompt), next = end;
-        for (int64_t k = i; k < s->n && next == end; k++)
+        size_t begin = t.begin + header(text->data, &t, &prompt), next = text->n;
+        for (int64_t k = i; k < s->n && next == text->n; k++)
             if (s->v[k].turn >= 0) next = s->v[k].begin;
-        t.end = loose_end(text, &t, next, eos);
-        rc = add_range(out, begin, tail(text, &t, begin, eos), t.message, e);
+        t.end = loose_end(text->data, &t, next, eos);
+        rc = t.foreign ? broken_turn(c, text, &t, begin, eos, out, e)
+                       : add_range(out, begin, tail(text->data, &t, begin, eos), t.message, e);
     }
     hn_buf_free(&prompt);
     return rc;
@@ -218,8 +251,7 @@ static int render_first(const hn_chat *c, int64_t n, bool prompt, hn_buf *out, h
     bool marked = false;
     for (int64_t i = 0; i < spans.n; i++) marked |= spans.v[i].generation;
     if (!rc && assistant)
-        rc = marked ? from_generation(&spans, assistant, e)
-                    : from_turns(c, out->data, out->n, &spans, assistant, e);
+        rc = marked ? from_generation(&spans, assistant, e) : from_turns(c, out, &spans, assistant, e);
     hn_spans_free(&spans);
     if (rc && out->n > base) out->data[out->n = base] = 0;
     if (rc && assistant) assistant->n = n_before;

@@ -369,6 +369,7 @@ bool tm_str_val(tm_run *r, const char *p, size_t n, tm_org org, tm_val *out);
 const char *tm_flat(tm_run *r, tm_str *s); /* its bytes in one piece; NULL: out of memory */
 tm_org tm_org_at(const tm_str *s, size_t byte);
 tm_str *tm_str_sub(tm_run *r, tm_str *s, size_t begin, size_t end);
+tm_str *tm_str_mark(tm_run *r, tm_str *s, bool safe); /* s itself, or a copy that is (not) Markup */
 tm_str *tm_str_cat(tm_run *r, tm_str *a, tm_str *b);
 size_t tm_char_at(const tm_str *s, int64_t i); /* byte offset of code point i (flat strings) */
 bool tm_sb_add(tm_sb *b, const char *p, size_t n, tm_org org);

@@ -294,13 +294,7 @@ static bool join_strs(tm_run *r, tm_str *a, tm_str *b, tm_val *out) {
     if (safe && !a->safe) a = tm_escape(r, a);
     if (safe && a && !b->safe) b = tm_escape(r, b);
     tm_str *s = a && b ? tm_str_cat(r, a, b) : NULL;
-    if (s && s->safe != safe && (s = tm_str_sub(r, s, 0, s->n))) {
-        tm_str *copy = tm_get(r, sizeof *copy);
-        if (!copy) return false;
-        *copy = *s;
-        copy->safe = safe;
-        s = copy;
-    }
+    if (s) s = tm_str_mark(r, s, safe);
     *out = tm_of_str(s);
     return s;
 }
@@ -409,7 +403,7 @@ static bool concat(tm_run *r, const tm_node *n, tm_val *out) {
     for (const tm_node *k = n->a; k; k = k->next) {
         tm_val v;
         if (!tm_eval(r, k, &v) || !tm_print(r, &v, &s)) return false;
-        if (s->safe) return tm_fail(r, HN_EUNSUP, "~ on the result of |safe is not supported");
+        if (!(s = tm_str_mark(r, s, false))) return false; /* ~ joins str() of all: plain text */
         if (all && !(s = tm_str_cat(r, all, s))) return false;
         all = s;
     }

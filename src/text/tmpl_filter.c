@@ -82,14 +82,11 @@ static bool f_string(tm_run *r, const tm_call *c, tm_val *out) {
 }
 
 static bool f_safe(tm_run *r, const tm_call *c, tm_val *out) { /* fn->arg: escape first */
-    tm_str *s = text_of(r, &c->self), *copy;
-    if (!s) return false;
-    if (c->fn->arg && !s->safe && !(s = tm_escape(r, s))) return false;
-    if (!(copy = tm_get(r, sizeof *copy))) return false;
-    *copy = *s;
-    copy->safe = true;
-    *out = tm_of_str(copy);
-    return true;
+    tm_str *s = text_of(r, &c->self);
+    if (s && c->fn->arg && !s->safe) s = tm_escape(r, s);
+    if (s) s = tm_str_mark(r, s, true);
+    *out = tm_of_str(s);
+    return s;
 }
 
 static bool f_wordcount(tm_run *r, const tm_call *c, tm_val *out) {

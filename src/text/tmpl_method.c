@@ -297,9 +297,16 @@ bool tm_replace(tm_run *r, tm_str *s, tm_str *old, tm_str *new, int64_t max, tm_
     return rest && tm_sb_str(&b, rest) && tm_sb_take(&b, out);
 }
 
+/* Markup's own replace() and join() would escape what they insert. */
+static bool plain(tm_run *r, const tm_call *c) {
+    return !c->self.u.s->safe ||
+           tm_fail(r, HN_EUNSUP, "%s() on the result of |safe is not supported", c->fn->name);
+}
+
 static bool m_replace(tm_run *r, const tm_call *c, tm_val *out) {
     size_t n;
     int64_t max = -1;
+    if (!plain(r, c)) return false;
     if (!str_arg(r, c, &c->a[0], &n) || !str_arg(r, c, &c->a[1], &n) || !int_arg(r, c, &c->a[2], &max))
         return false;
     return tm_replace(r, c->self.u.s, c->a[0].u.s, c->a[1].u.s, max, out);
@@ -309,7 +316,7 @@ static bool m_join(tm_run *r, const tm_call *c, tm_val *out) {
     tm_val *items;
     int64_t n;
     tm_sb b = { .r = r };
-    if (!tm_items(r, &c->a[0], &items, &n)) return false;
+    if (!plain(r, c) || !tm_items(r, &c->a[0], &items, &n)) return false;
     for (int64_t i = 0; i < n; i++) {
         if (items[i].kind != TM_STR)
             return tm_fail(r, HN_EPARSE, "join(): item %lld is a %s, not a string", (long long)i,

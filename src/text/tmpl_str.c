@@ -100,6 +100,15 @@ bool tm_str_val(tm_run *r, const char *p, size_t n, tm_org org, tm_val *out) {
     return s;
 }
 
+tm_str *tm_str_mark(tm_run *r, tm_str *s, bool safe) {
+    if (s->safe == safe) return s;
+    tm_str *copy = tm_flat(r, s) ? tm_get(r, sizeof *copy) : NULL;
+    if (!copy) return NULL;
+    *copy = *s;
+    copy->safe = safe;
+    return copy;
+}
+
 /* The segment that holds byte i; there is one. */
 static int64_t seg_at(const tm_str *s, size_t i) {
     int64_t lo = 0, hi = s->n_seg - 1;

@@ -184,11 +184,7 @@ static bool str_items(tm_run *r, tm_str *s, tm_val **items, int64_t *n) {
         int32_t cp;
         size_t end = at + (size_t)tm_utf8(p + at, p + s->n, &cp);
         tm_str *c = tm_str_sub(r, s, at, end);
-        if (c && c->safe) { /* a character of Markup is a plain string */
-            tm_str *plain = tm_get(r, sizeof *plain);
-            if (plain) *plain = *c, plain->safe = false;
-            c = plain;
-        }
+        if (c) c = tm_str_mark(r, c, false); /* a character of Markup is a plain string */
         if (!c) return false;
         (*items)[i] = tm_of_str(c);
         at = end;
@@ -226,7 +222,7 @@ bool tm_length(tm_run *r, const tm_val *v, int64_t *n) {
 /* ---- lists and dicts ---- */
 bool tm_list_new(tm_run *r, tm_kind kind, int64_t n, tm_val *out) {
     tm_list *l = tm_get(r, sizeof *l);
-    if (!l || (n && !(l->v = tm_get(r, (size_t)n * sizeof *l->v)))) return false;
+    if (!l || !(l->v = tm_get(r, (size_t)(n ? n : 1) * sizeof *l->v))) return false;
     l->n = n;
     l->org = tm_nowhere;
     *out = (tm_val){ kind, { .l = l } };
