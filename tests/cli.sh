@@ -19,6 +19,8 @@ expect 0 'usage: hone COMMAND' --help
 expect 0 'libraries: jansson' --version
 expect 0 'kernels: ' version
 expect 0 'interrupted' help exit-codes
+expect 0 'countdown: ' help tasks
+expect 0 'rejection: ' help methods
 expect 0 '(also --model_name_or_path)' help version
 expect 0 '(also --model_name_or_path)' version --help
 expect 2 'no command or topic is called "nonsense"' help nonsense

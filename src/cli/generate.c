@@ -10,6 +10,7 @@
 
 typedef struct {
     hn_say_config say;
+    hn_table_config table;
     const char *prompt, *system;
     int64_t n, batch;
     bool chat;
@@ -151,7 +152,7 @@ static int file(hn_cli *c, const generate_options *o, hn_say *s) {
     file_run f = { 0 };
     int64_t bytes = 0;
     int rc = hn_cli_need(c, "out", c->common.out);
-    if (!rc) rc = hn_table_open(&f.rows, c->common.data, NULL, e);
+    if (!rc) rc = hn_table_open(&f.rows, c->common.data, &o->table, e);
     if (!rc && hn_table_kind_of(f.rows) == HN_ROWS_WHOLE)
         rc = hn_fail(e, HN_EPARSE, "%s: prompts are needed (a \"prompt\" column); the file has %s",
                      c->common.data, hn_table_about(f.rows));
@@ -189,6 +190,7 @@ static int run(int argc, char **argv) {
     int rc = hn_cli_begin(&c, &hn_command_generate, argc, argv);
     if (!rc) rc = hn_cli_add(&c, "Generate", table, &o);
     if (!rc) rc = hn_cli_add(&c, "Sampling", hn_say_opts, &o.say);
+    if (!rc) rc = hn_cli_add(&c, "Columns", hn_table_opts, &o.table);
     if (!rc) rc = hn_cli_ready(&c);
     if (!rc && !o.prompt == !c.common.data)
         rc = hn_cli_usage(&c, "give one of --prompt TEXT and --data FILE");

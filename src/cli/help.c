@@ -1,11 +1,34 @@
 /* help.c - `hone help`: the list of commands, the page of one, and pages that belong to none. */
 #include "cli/cli.h"
+#include "method/method.h"
+#include "task/task.h"
 
 #include <string.h>
 
 typedef struct topic {
     const char *name, *line, *text;
+    void (*print)(void); /* instead of text, for a list that the program has */
 } topic;
+
+static void print_options(const hn_opt *o) {
+    for (; o && o->name; o++) printf("      --%-26s %s\n", o->name, o->help);
+}
+
+static void print_tasks(void) {
+    int n;
+    const hn_task *const *t = hn_task_all(&n);
+    for (int i = 0; i < n; i++) {
+        printf("  %s: %s\n", t[i]->name, t[i]->help);
+        print_options(t[i]->opts);
+    }
+}
+
+static void print_methods(void) {
+    for (const hn_method *const *m = hn_method_list; *m; m++) {
+        printf("  %s: %s (learner: %s)\n", (*m)->name, (*m)->help, (*m)->algo);
+        print_options((*m)->opts);
+    }
+}
 
 static const topic topics[] = {
     { "exit-codes", "what hone returns",
@@ -16,7 +39,10 @@ static const topic topics[] = {
       "  130  interrupted; finished steps are saved, --resume goes on\n" },
     { "environment", "variables that hone reads",
       "  HONE_TIER  c, avx2, avx512 or amx: forces the kernels of that tier (hone version says which are "
-      "here)\n" },
+      "here)\n"
+      "  HONE_STORE the run store, a SQLite file; runs.db in the current folder when it is not set\n" },
+    { "tasks", "what a model can be asked and judged on", NULL, print_tasks },
+    { "methods", "how hone improve makes data from a model and a task", NULL, print_methods },
 };
 enum { TOPICS = sizeof topics / sizeof *topics };
 
@@ -45,7 +71,8 @@ static int run(int argc, char **argv) {
     if (c) return c->run(1, (char *[]){ "--help", NULL });
     for (int i = 0; i < TOPICS; i++)
         if (!strcmp(argv[0], topics[i].name)) {
-            printf("%s - %s\n\n%s", topics[i].name, topics[i].line, topics[i].text);
+            printf("%s - %s\n\n%s", topics[i].name, topics[i].line, topics[i].text ? topics[i].text : "");
+            if (topics[i].print) topics[i].print();
             return HN_EXIT_OK;
         }
     fprintf(stderr, "hone help: no command or topic is called \"%s\"; hone help lists them\n", argv[0]);

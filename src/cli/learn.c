@@ -377,6 +377,7 @@ int hn_learn_run(const hn_algo *algo, const hn_command *command, int argc, char 
     if (!rc) rc = hn_cli_add(c, "Run", run_table, &l->o);
     if (!rc && rollouts) rc = hn_cli_add(c, "Rollouts", rollout_table, &l->o);
     if (!rc && !rollouts) rc = hn_cli_add(c, "Data", hn_load_opts, &l->o.load);
+    if (!rc && !rollouts) rc = hn_cli_add(c, "Columns", hn_table_opts, &l->o.load.table);
     if (!rc && !rollouts) rc = hn_cli_add(c, "A task's solutions as data", solved_table, &l->o);
     if (!rc && !rollouts) l->o.ask = (hn_ask_config){ .max_completion_length = 256, .slots = 64 };
     if (!rc && l->o.task) rc = hn_cli_task(c, l->o.task, &l->task, &l->task_priv);

@@ -237,7 +237,7 @@ int hn_load_rows(const hn_model *m, const char *path, const hn_load_config *c, b
                  hn_buf *said, hn_err *e) {
     if (!m->tok) return hn_fail(e, HN_EUNSUP, "%s has no tokenizer", m->dir);
     hn_table *r;
-    int rc = hn_table_open(&r, path, NULL, e);
+    int rc = hn_table_open(&r, path, &c->table, e);
     if (rc) return rc;
     loader l = { .m = m, .c = c };
     hn_ids rejected = { 0 };

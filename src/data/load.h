@@ -5,12 +5,14 @@
 
 #include "base/opt.h"
 #include "data/dataset.h"
+#include "data/rows.h"
 #include "model/model.h"
 
 typedef struct hn_load_config {
     int64_t max_length;
     int overlong; /* 0 error, 1 drop, 2 truncate: what happens to a row of more than max_length tokens */
     bool assistant_only_loss, completion_only_loss;
+    hn_table_config table; /* how the file is read: hn_table_opts */
 } hn_load_config;
 extern const hn_opt hn_load_opts[];
 
