@@ -101,6 +101,17 @@ begin resume_is_exact
 "$hone" check resume --model m --trials 1 --kills 2 --quiet
 end $?
 
+begin base_model_improves_through_the_gate
+if [ -d "$root/models/base" ]; then
+    "$hone" improve --model "$root/models/base" --task arith --method rejection --rounds 1 --out base --prompts_per_round 100 --num_generations 8 \
+        --updates_per_round 10 --learning_rate 1e-4 --lr_scheduler_type constant --max_completion_length 64 --gate_items 200 --test_items 50 \
+        --seed 1 --quiet >/dev/null && grep -q '"accepted": true' base/round-1/receipt.json && [ -f base/model/model.safetensors ] &&
+        "$hone" improve --rollback --out base --quiet | grep -q "as it was given"
+    end $?
+else
+    skip "no models/base"
+fi
+
 # ---- what bad input gets ----
 begin bad_options
 refused 2 "did you mean --learning_rate" sft --model m --learning_rat 1 --out x &&
