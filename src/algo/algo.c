@@ -38,6 +38,8 @@ double hn_metrics_get(const hn_metrics *m, const char *key, double otherwise) {
     return otherwise;
 }
 
+bool hn_metric_is_time(const char *key) { return strstr(key, "seconds") || strstr(key, "per_second"); }
+
 void hn_metrics_clear(hn_metrics *m) { m->n = 0; }
 
 void hn_metrics_release(hn_metrics *m) {

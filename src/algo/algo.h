@@ -22,6 +22,7 @@ typedef struct hn_metrics {
 } hn_metrics;
 void hn_metrics_set(hn_metrics *m, const char *key, double value); /* replaces an earlier value of the key */
 double hn_metrics_get(const hn_metrics *m, const char *key, double otherwise);
+bool hn_metric_is_time(const char *key); /* a wall-clock number: it differs from run to run */
 void hn_metrics_clear(hn_metrics *m);
 void hn_metrics_release(hn_metrics *m);
 

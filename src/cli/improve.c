@@ -142,23 +142,6 @@ static void summary(const improver *i) {
 }
 
 /* ---- setting up ---- */
-static int make_config(improver *i, json_t **out) {
-    hn_buf b = { 0 };
-    char hex[65];
-    hn_optset_json(i->cli.opts, &b);
-    json_t *j = b.oom || !b.data ? NULL : json_loads(b.data, 0, NULL);
-    hn_buf_free(&b);
-    const hn_params *p = &i->im.model->net.params;
-    hn_sha256(p->value, (size_t)p->count * sizeof *p->value, hex);
-    if (j) hn_record_config(j);
-    if (!j || json_object_set_new(j, "model_sha256", json_string(hex))) {
-        json_decref(j);
-        return hn_fail(&i->cli.err, HN_ENOMEM, "no memory for the run's config");
-    }
-    *out = j;
-    return HN_OK;
-}
-
 static int work(improver *i) {
     hn_improve *im = &i->im;
     hn_err *e = &i->cli.err;
@@ -173,7 +156,7 @@ static int work(improver *i) {
     im->examiner = im->asker;
     im->examiner.cfg.how = (hn_sampling){ 0, 1, 0, 0 };
     im->watch = (hn_improve_watch){ i, on_phase, on_progress, on_metrics, on_receipt, hn_cli_stopped };
-    if ((rc = make_config(i, &im->config))) return rc;
+    if ((rc = hn_record_config(&i->cli, im->model, &im->config))) return rc;
     rc = hn_record_open(&i->record, im->out, "improve", i->o.store, im->config, im->seed, i->o.resume,
                         i->o.resume ? INT64_MAX / 2 : 0, i->o.resume ? -1 : 0, e);
     if (!rc) rc = hn_improve_run(im, i->o.resume, e);

@@ -239,33 +239,6 @@ static int on_broken(void *ctx, int64_t step, const hn_forest *f, hn_err *e) {
 }
 
 /* ---- the run ---- */
-static int make_config(learner *l, json_t **out) {
-    hn_buf b = { 0 };
-    char hex[65];
-    json_error_t je;
-    hn_optset_json(l->cli.opts, &b);
-    json_t *j = b.oom || !b.data ? NULL : json_loads(b.data, 0, &je);
-    hn_buf_free(&b);
-    const hn_params *p = &l->model->net.params;
-    hn_sha256(p->value, (size_t)p->count * sizeof *p->value, hex);
-    if (j) hn_record_config(j);
-    int bad = !j || json_object_set_new(j, "model_sha256", json_string(hex));
-    if (!bad && l->cli.common.data && !hn_path_is_dir(l->cli.common.data)) {
-        int rc = hn_file_sha256(l->cli.common.data, hex, &l->cli.err);
-        if (rc) {
-            json_decref(j);
-            return rc;
-        }
-        bad = json_object_set_new(j, "data_sha256", json_string(hex));
-    }
-    if (bad) {
-        json_decref(j);
-        return hn_fail(&l->cli.err, HN_ENOMEM, "no memory for the run's config");
-    }
-    *out = j;
-    return HN_OK;
-}
-
 static int start_or_resume(learner *l, bool *resumed) {
     hn_err *e = &l->cli.err;
     char *dir = NULL;
@@ -333,7 +306,7 @@ static int work(learner *l) {
                                 .saved = on_saved,
                                 .broken = on_broken,
                                 .stop = hn_cli_stopped };
-    rc = make_config(l, &l->loop.config);
+    rc = hn_record_config(&l->cli, l->model, &l->loop.config);
     if (!rc) rc = start_or_resume(l, &resumed);
     if (rc) return rc;
     l->bar = hn_progress_open(l->algo->name, l->trainer.steps);

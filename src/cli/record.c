@@ -20,11 +20,32 @@ static double wall(void) {
     return (double)t.tv_sec + 1e-6 * (double)t.tv_usec;
 }
 
-void hn_record_config(json_t *config) {
+static int hashes(hn_cli *c, const hn_model *m, json_t *config) {
+    char hex[65];
+    const hn_params *p = &m->net.params;
+    hn_sha256(p->value, (size_t)p->count * sizeof *p->value, hex);
+    int bad = json_object_set_new(config, "model_sha256", json_string(hex));
+    if (!bad && c->common.data && !hn_path_is_dir(c->common.data)) {
+        int rc = hn_file_sha256(c->common.data, hex, &c->err);
+        if (rc) return rc;
+        bad = json_object_set_new(config, "data_sha256", json_string(hex));
+    }
+    return bad ? hn_fail(&c->err, HN_ENOMEM, "no memory for the run's config") : HN_OK;
+}
+
+int hn_record_config(hn_cli *c, const hn_model *m, json_t **config) {
     static const char *const not_the_run[] = { "resume", "allow_tier_change", "quiet",    "help",
                                                "config", "rollback",          "to_round", "show" };
-    for (size_t i = 0; i < sizeof not_the_run / sizeof *not_the_run; i++)
-        json_object_del(config, not_the_run[i]);
+    hn_buf b = { 0 };
+    hn_optset_json(c->opts, &b);
+    json_t *j = b.oom || !b.data ? NULL : json_loads(b.data, 0, NULL);
+    hn_buf_free(&b);
+    if (!j) return hn_fail(&c->err, HN_ENOMEM, "no memory for the run's config");
+    for (size_t i = 0; i < sizeof not_the_run / sizeof *not_the_run; i++) json_object_del(j, not_the_run[i]);
+    int rc = hashes(c, m, j);
+    if (!rc) *config = j;
+    else json_decref(j);
+    return rc;
 }
 
 /* run.json: {"command","store","run","events"}. */

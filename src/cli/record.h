@@ -5,6 +5,7 @@
 
 #include "algo/algo.h"
 #include "cli/cli.h"
+#include "model/model.h"
 #include "store/store.h"
 
 #include <jansson.h>
@@ -16,8 +17,9 @@ typedef struct hn_record hn_record;
  * at byte `events`. */
 int hn_record_open(hn_record **r, const char *out, const char *command, const char *store, json_t *config,
                    uint64_t seed, bool resume, int64_t step, int64_t events, hn_err *e);
-/* Takes out of a command's options what does not say what the run is (resume, quiet, ...). */
-void hn_record_config(json_t *config);
+/* What a run is: the command's options (without those that only say how it is looked at: resume, quiet, ...),
+ * the hash of the model's weights and of the data file.  A new reference. */
+int hn_record_config(hn_cli *c, const hn_model *m, json_t **config);
 int hn_record_metrics(hn_record *r, int64_t step, const hn_metrics *m, hn_err *e);
 int hn_record_sample(hn_record *r, const hn_samplerow *row, hn_err *e);
 int hn_record_checkpoint(hn_record *r, int64_t step, const char *dir, hn_err *e);

@@ -5,6 +5,7 @@
  * that does not hold a time can be compared as it is: models, moments, trainer state.  The run store and the
  * event file hold times; they are compared value by value, and each step must be there once. */
 #include "cli/resume.h"
+#include "algo/algo.h"
 #include "base/io.h"
 #include "cpu/cpu.h"
 #include "store/store.h"
@@ -138,10 +139,8 @@ static int same_tree(const char *a, const char *b, difference *d, hn_err *e) {
 }
 
 /* ---- the run store: metrics and samples of run 1 as one text ---- */
-static bool wall_clock(const char *key) { return strstr(key, "seconds") || strstr(key, "per_second"); }
-
 static int put_metric(void *ctx, int64_t step, const char *key, double value) {
-    if (!wall_clock(key)) hn_buf_fmt(ctx, "%s %lld %.17g\n", key, (long long)step, value);
+    if (!hn_metric_is_time(key)) hn_buf_fmt(ctx, "%s %lld %.17g\n", key, (long long)step, value);
     return 0;
 }
 
@@ -208,7 +207,7 @@ static void put_value(wire v, int64_t step, hn_buf *out) {
     }
     hn_buf name = { 0 };
     if (tag.p) hn_buf_add(&name, tag.p, (size_t)(tag.end - tag.p));
-    if (name.data && !wall_clock(name.data))
+    if (name.data && !hn_metric_is_time(name.data))
         hn_buf_fmt(out, "%lld %s %.9g\n", (long long)step, name.data, (double)x);
     hn_buf_free(&name);
 }

@@ -205,10 +205,6 @@ int hn_loop_finish(hn_loop *l, hn_err *e) {
 }
 
 /* ---- the loop ---- */
-static bool wall_clock(const char *key) {
-    return strstr(key, "seconds") || strstr(key, "per_second") || strstr(key, "time");
-}
-
 static int note(hn_loop *l, hn_err *e) {
     const hn_trainer *t = l->trainer;
     bool log = t->step % t->cfg.logging_steps == 0 || t->step == 1 || t->step == t->steps;
@@ -217,7 +213,7 @@ static int note(hn_loop *l, hn_err *e) {
         int bad = !row || json_object_set_new(row, "step", json_integer(t->step));
         for (int64_t i = 0; i < l->metrics.n; i++) {
             const hn_metric *m = &l->metrics.list[i];
-            if (!wall_clock(m->key) && isfinite(m->value))
+            if (!hn_metric_is_time(m->key) && isfinite(m->value))
                 bad |= json_object_set_new(row, m->key, json_real(m->value));
         }
         if (bad || json_array_append_new(l->history, row))
