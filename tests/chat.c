@@ -146,7 +146,7 @@ static void real_marks(void **state) {
     hn_buf want = { 0 };
     hn_tmpl *t;
     (void)state;
-    if (!(t = shared_template("chat_templates/llamacpp/Qwen-Qwen2.5-7B-Instruct.jinja"))) skip();
+    if (!(t = shared_template("data/chat_templates/llamacpp/Qwen-Qwen2.5-7B-Instruct.jinja"))) skip();
     hn_buf_fmt(
         &want,
         "%s<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n«\n<tool_call>\n{\"name\": \"f\", "
@@ -167,13 +167,13 @@ static void real_marks(void **state) {
                            "") "]",
         want.data);
     hn_tmpl_free(t);
-    if (!(t = shared_template("tokenizers/smollm2/chat_template.jinja"))) skip();
+    if (!(t = shared_template("data/tokenizers/smollm2/chat_template.jinja"))) skip();
     check_marks(
         t, "[" SYS("S") "," USER("<|im_end|>") "," BOT("a\\n") "," USER("") "," BOT("b") "]",
         "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\n<|im_end|><|im_end|>\n<|im_start|>assistant\n"
         "«a\n<|im_end|>»\n<|im_start|>user\n<|im_end|>\n<|im_start|>assistant\n«b<|im_end|>»\n");
     hn_tmpl_free(t);
-    if (!(t = shared_template("chat_templates/llamacpp/meta-llama-Llama-3.1-8B-Instruct.jinja"))) skip();
+    if (!(t = shared_template("data/chat_templates/llamacpp/meta-llama-Llama-3.1-8B-Instruct.jinja"))) skip();
     hn_buf_clear(&want);
     hn_buf_fmt(
         &want,
@@ -260,18 +260,23 @@ static void claims(const hn_tmpl *t, json_t *conversation) {
 
 static void law_holds(void **state) {
     json_t *rows = vector_rows("conversations.jsonl"), *row;
-    static const char *const shared[] = { "chat_templates/llamacpp/Qwen-Qwen2.5-7B-Instruct.jinja",
-                                          "tokenizers/smollm2/chat_template.jinja",
-                                          "chat_templates/llamacpp/meta-llama-Llama-3.3-70B-Instruct.jinja",
-                                          "chat_templates/chujiezheng/granite-3.0-instruct.jinja",
-                                          "chat_templates/chujiezheng/qwen2.5-instruct.jinja" };
+    static const char *const shared[] = {
+        "data/chat_templates/llamacpp/Qwen-Qwen2.5-7B-Instruct.jinja",
+        "data/tokenizers/smollm2/chat_template.jinja",
+        "data/chat_templates/llamacpp/meta-llama-Llama-3.3-70B-Instruct.jinja",
+        "data/chat_templates/chujiezheng/granite-3.0-instruct.jinja",
+        "data/chat_templates/chujiezheng/qwen2.5-instruct.jinja"
+    };
     const char *own[] = { chatml, by_set, tools };
     size_t i;
     int checked = 0;
     (void)state;
     for (int k = 0; k < 3 + 5; k++) {
         hn_tmpl *t = k < 3 ? own_template(own[k]) : shared_template(shared[k - 3]);
-        if (!t) skip();
+        if (!t) {
+            json_decref(rows);
+            skip();
+        }
         json_array_foreach(rows, i, row) {
             checked += laws(t, row);
             if (k != 5) claims(t, row); /* Llama 3 dumps tool results as JSON */

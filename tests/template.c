@@ -62,7 +62,11 @@ static void real_templates(void **state) {
     json_array_foreach(rows, i, row) {
         const char *name = json_string_value(json_object_get(row, "template")), *path = shared_file(name);
         char what[300];
-        if (!path) skip();
+        if (!path) {
+            json_decref(rows);
+            json_decref(conversations);
+            skip();
+        }
         size_t n;
         char *src = read_text(path, &n);
         json_array_foreach(json_object_get(row, "rows"), k, pair) {
@@ -88,7 +92,10 @@ static void javascript_cases(const char *file, const char *t_key, const char *v_
     const char *path = shared_file(file);
     size_t i, k;
     int skipped = 0;
-    if (!path) skip();
+    if (!path) {
+        json_decref(other);
+        skip();
+    }
     rows = read_rows(path);
     json_array_foreach(rows, i, row) {
         const char *name = json_string_value(json_object_get(row, "name"));
@@ -115,12 +122,12 @@ static void javascript_cases(const char *file, const char *t_key, const char *v_
 
 static void javascript_syntax(void **state) {
     (void)state;
-    javascript_cases("chat_templates/hfjs_syntax.jsonl", "template", "context", "expected", 1);
+    javascript_cases("data/chat_templates/hfjs_syntax.jsonl", "template", "context", "expected", 1);
 }
 
 static void javascript_models(void **state) {
     (void)state;
-    javascript_cases("chat_templates/hfjs_e2e.jsonl", "chat_template", "data", "target", 0);
+    javascript_cases("data/chat_templates/hfjs_e2e.jsonl", "chat_template", "data", "target", 0);
 }
 
 /* ---- messages ---- */

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the vectors of tests/template.c with Python's jinja2, in the environment that transformers sets up.
 
-usage: make.py SHARED     (needs transformers; SHARED holds chat_templates/ and tokenizers/)
+usage: make.py SHARED     (needs transformers; SHARED holds data/chat_templates/ and data/tokenizers/)
 
 conversations.jsonl  what is rendered: one object of template variables a line
 expected.jsonl       {"template", "rows": [[conversation, text or null when Python refuses], ...]}
@@ -99,7 +99,7 @@ OWN_VARS = {
     "d": {"a": 1, "b": "two", "items": [1, 2], "c": {"d": [1, {"e": "deep"}]}}, "h": {}, "mix": [1, "1", None, 2.0, [1]],
     "ml": [{"role": "user", "content": " hi ", "k": 2}, {"role": "tool", "content": "z", "k": 3},
            {"role": "assistant", "content": "yo", "k": 1}]}
-FULL = ["chat_templates/llamacpp/Qwen-Qwen2.5-7B-Instruct.jinja", "tokenizers/smollm2/chat_template.jinja"]
+FULL = ["data/chat_templates/llamacpp/Qwen-Qwen2.5-7B-Instruct.jinja", "data/tokenizers/smollm2/chat_template.jinja"]
 LONG = [0, 2, 3, 4, 5, 8, 9, 17, 18, 24]  # for templates with a page of fixed text
 
 
@@ -115,7 +115,7 @@ def main(shared):
         for c in CONVERSATIONS:
             f.write(json.dumps(c, ensure_ascii=False, separators=(",", ":")) + "\n")
     names = FULL + sorted(os.path.relpath(p, shared) for d in ("chujiezheng", "llamacpp")
-                          for p in glob.glob(os.path.join(shared, "chat_templates", d, "*.jinja")))
+                          for p in glob.glob(os.path.join(shared, "data", "chat_templates", d, "*.jinja")))
     with open(os.path.join(HERE, "expected.jsonl"), "w") as f:
         for i, name in enumerate(names):
             if name in names[:i]:
@@ -142,7 +142,7 @@ def main(shared):
     with open(os.path.join(HERE, "hfjs.jsonl"), "w") as f:
         for name, template, variables, expected in (("syntax", "template", "context", "expected"),
                                                     ("e2e", "chat_template", "data", "target")):
-            with open(os.path.join(shared, "chat_templates", f"hfjs_{name}.jsonl")) as g:
+            with open(os.path.join(shared, "data", "chat_templates", f"hfjs_{name}.jsonl")) as g:
                 rows = [json.loads(line) for line in g]
             for row in rows:
                 try:
