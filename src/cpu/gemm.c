@@ -37,6 +37,12 @@ static size_t panel_size(const hn_gemm_kernels *kn, int64_t K) {
     return (size_t)(kn->panel * ceil_div(K, kn->k_step) * kn->k_step) * kn->size;
 }
 
+/* Items of a slice: at least `worth`, for which starting a slice pays, and some slices for each thread. */
+static int64_t slice_items(int64_t items, int64_t worth) {
+    int64_t threads = hn_pool_threads();
+    return threads == 1 ? max64(1, items) : max64(max64(1, worth), items / (8 * threads));
+}
+
 /* ---- packing ---- */
 typedef struct packing {
     void *dst;
@@ -52,8 +58,8 @@ static void pack_slice(void *ctx, int64_t lo, int64_t hi) {
 static void pack_side(const hn_gemm_kernels *kn, void *dst, hn_side s, bool is_a) {
     int64_t per = is_a ? kn->rows : kn->panel;
     packing c = { dst, s, is_a ? kn->pack_a : kn->pack_b };
-    int64_t bytes = max64(1, per * s.K * (int64_t)sizeof(float));
-    hn_parallel(ceil_div(s.lines, per), max64(1, SLICE_BYTES / bytes), pack_slice, &c);
+    int64_t bytes = max64(1, per * s.K * (int64_t)sizeof(float)), n = ceil_div(s.lines, per);
+    hn_parallel(n, slice_items(n, SLICE_BYTES / bytes), pack_slice, &c);
 }
 
 int hn_pack_new(hn_pack **p, int64_t K, int64_t N, hn_prec prec, hn_err *e) {
@@ -109,9 +115,7 @@ static void product_run(const hn_gemm_kernels *kn, const hn_gemm_job *j) {
     int64_t items = ceil_div(j->M, c.rows) * c.panels;
     /* a slice is worth starting at some microseconds: by arithmetic, or by the bytes of B it reads */
     int64_t cost = max64(1, kn->panel * row_bytes / 16 + min64(c.rows, j->M) * kn->panel * j->K / 128);
-    int64_t grain = max64(1, 4096 / cost), even = items / (8 * hn_pool_threads());
-    grain = hn_pool_threads() == 1 ? max64(1, items) : max64(grain, even);
-    hn_parallel(items, grain, product_slice, &c);
+    hn_parallel(items, slice_items(items, 4096 / cost), product_slice, &c);
 }
 
 static bool packs_a(const hn_gemm_kernels *kn, int64_t acs, hn_prec prec) {

@@ -1,9 +1,10 @@
 /* gemm_tmpl.c - the f32 kernels of every tier: MR rows by one panel in registers, one chain an element.
  *
  * A panel of B is NR columns wide, [K][NR], zeros beyond N; it is read front to back, so a small product
- * streams weights at the speed of memory.  The tile keeps MR x NR sums in registers through all of K: a sum
- * is never spilled and its order is k ascending.  Goto and van de Geijn, "Anatomy of high-performance matrix
- * multiplication" (2008), without the packing of A where its rows are contiguous. */
+ * streams weights at the speed of memory.  The tile keeps MR x NR sums in registers through a block
+ * of k and stores them between blocks, which is exact: the order is k ascending.  Goto and van de Geijn,
+ * "Anatomy of high-performance matrix multiplication" (2008), without the packing of A where its rows are
+ * contiguous. */
 #include "cpu/gemm_kernels.h"
 #include "cpu/simd.h"
 #if HN_SIMD == 2
@@ -14,7 +15,8 @@ enum {
     MR = HN_SIMD ? 6 : 4,
     NV = HN_SIMD == 2 ? 4 : 2,
     NR = NV * VL,
-    AP = 48, /* rows of a panel of packed A, [K][AP], and of a block: no tile crosses panels */
+    KB = 512, /* k of a block, so that its part of a panel stays near over the passes */
+    AP = 48,  /* rows of a block, a multiple of MR; packed A is panels of MR rows, [K][MR] */
     LINE = 64,
     LINES = NR * 4 / LINE /* of a panel at one k */
 };
@@ -22,79 +24,90 @@ enum {
 static int64_t low(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* ---- packing ---- */
+/* VL lines x nk <= VL k, written as nk rows `per` apart; zeros for lines beyond nl. */
+static void square(float *dst, int64_t per, const float *src, int64_t ls, int64_t ks, int64_t nl, int64_t nk,
+                   bool round) {
+    V v[VL];
 #if HN_SIMD == 2
-/* 16 lines x 16 k at (l, k): from lines contiguous in k, through a transpose. */
-static void square(float *dst, int64_t per, const float *src, int64_t ls, int64_t nl, int64_t nk,
-                   bool round) {
-    VI v[VL];
-    HN_UNROLL for (int i = 0; i < VL; i++) v[i] = i < nl ? vbits(vload_n(src + i * ls, nk)) : vi_set1(0);
-    transpose16(v);
-    HN_UNROLL for (int i = 0; i < VL; i++) {
-        V y = vfloat(v[i]);
-        if (i < nk) vstore(dst + i * per, round ? vround_bf16(y) : y);
-    }
-}
-#else
-static void square(float *dst, int64_t per, const float *src, int64_t ls, int64_t nl, int64_t nk,
-                   bool round) {
-    for (int64_t k = 0; k < nk; k++) {
-        float t[VL];
-        for (int64_t i = 0; i < VL; i++) t[i] = i < nl ? src[i * ls + k] : 0;
-        V y = vload(t);
-        vstore(dst + k * per, round ? vround_bf16(y) : y);
-    }
-}
+    if (ks == 1 && ls != 1) {
+        VI t[VL];
+        HN_UNROLL for (int i = 0; i < VL; i++) t[i] = i < nl ? vbits(vload_n(src + i * ls, nk)) : vi_set1(0);
+        transpose16(t);
+        HN_UNROLL for (int i = 0; i < VL; i++) v[i] = vfloat(t[i]);
+    } else
 #endif
+        for (int64_t k = 0; k < nk; k++) {
+            float t[VL] = { 0 };
+            if (ls != 1)
+                for (int64_t i = 0; i < nl; i++) t[i] = src[i * ls + k * ks];
+            v[k] = ls == 1 ? vload_n(src + k * ks, nl) : vload(t);
+        }
+    for (int64_t k = 0; k < nk; k++) vstore(dst + k * per, round ? vround_bf16(v[k]) : v[k]);
+}
 
-/* Lines [l, l + per) of s as [K][per]. */
-static void panel(float *dst, const hn_side *s, int64_t l, int64_t per) {
+/* Lines [l, l + per) at k .. k + VL, as rows `per` apart. */
+static void strip(float *dst, const hn_side *s, int64_t per, int64_t l, int64_t k) {
     for (int64_t i = 0; i < per; i += VL) {
         int64_t nl = s->lines - l - i;
-        nl = nl < 0 ? 0 : low(nl, VL);
-        const float *src = s->src + (nl ? (l + i) * s->ls : 0);
-        if (s->ks == 1 && s->ls != 1) {
-            for (int64_t k = 0; k < s->K; k += VL)
-                square(dst + k * per + i, per, src + k, s->ls, nl, low(VL, s->K - k), s->round);
-            continue;
-        }
-        for (int64_t k = 0; k < s->K; k++) {
-            float t[VL] = { 0 };
-            V y;
-            if (s->ls == 1) y = vload_n(src + k * s->ks, nl);
-            else {
-                for (int64_t c = 0; c < nl; c++) t[c] = src[c * s->ls + k * s->ks];
-                y = vload(t);
-            }
-            vstore(dst + k * per + i, s->round ? vround_bf16(y) : y);
-        }
+        const float *src = nl > 0 ? s->src + (l + i) * s->ls + k * s->ks : s->src;
+        square(dst + i, per, src, s->ls, s->ks, nl < 0 ? 0 : low(nl, VL), low(VL, s->K - k), s->round);
     }
 }
 
-static void pack_a(void *dst, const hn_side *s, int64_t lo, int64_t hi) {
-    for (int64_t p = lo; p < hi; p++) panel((float *)dst + p * AP * s->K, s, p * AP, AP);
+static void strip_b(float *dst, const hn_side *s, int64_t p, int64_t k) {
+    strip(dst + p * NR * s->K + k * NR, s, NR, p * NR, k);
 }
 
-static void pack_b(void *dst, const hn_side *s, int64_t lo, int64_t hi) {
-    for (int64_t p = lo; p < hi; p++) panel((float *)dst + p * NR * s->K, s, p * NR, NR);
+/* AP rows of A at once, then parted into panels of MR. */
+static void strip_a(float *dst, const hn_side *s, int64_t g, int64_t k) {
+    float t[VL * AP];
+    strip(t, s, AP, g * AP, k);
+    for (int64_t r = 0; r < AP; r += MR) {
+        float *to = dst + (g * AP + r) * s->K + k * MR;
+        for (int64_t i = 0; i < low(VL, s->K - k); i++)
+            vstore_n(to + i * MR, MR, vload_n(t + i * AP + r, MR));
+    }
 }
+
+/* Panels [lo,hi) in the order in which the source lies in memory. */
+HN_INLINE void panels(float *dst, const hn_side *s, int64_t lo, int64_t hi,
+                      void (*each)(float *, const hn_side *, int64_t, int64_t)) {
+    if (s->ls == 1) {
+        for (int64_t k = 0; k < s->K; k += VL)
+            for (int64_t p = lo; p < hi; p++) each(dst, s, p, k);
+    } else {
+        for (int64_t p = lo; p < hi; p++)
+            for (int64_t k = 0; k < s->K; k += VL) each(dst, s, p, k);
+    }
+}
+
+static void pack_a(void *dst, const hn_side *s, int64_t lo, int64_t hi) { panels(dst, s, lo, hi, strip_a); }
+static void pack_b(void *dst, const hn_side *s, int64_t lo, int64_t hi) { panels(dst, s, lo, hi, strip_b); }
 
 /* ---- products ---- */
 typedef struct place { /* where a tile reads and writes */
     const float *a, *b;
-    int64_t ars, m, col;
-    const char *next; /* walks over the panel after this one, to have it near when its turn comes */
+    int64_t ars, nk, m, col;
+    float *sums;      /* [rows][NR] of the tile between blocks of k */
+    bool first, last; /* block of k */
+    const char *next; /* walks over the part of B after this one, to have it near when its turn comes */
     int64_t next_step;
 } place;
 
-/* mr rows by one panel; mr, acs (from k to k in A) and ahead (lines of the next panel asked for at each k)
- * are constants where it is called: one copy for each. */
+/* mr rows by one panel; mr, acs (from k to k in A) and ahead (lines of the next part of B asked for at each
+ * k) are constants where it is called: one copy for each. */
 HN_INLINE void tile(int mr, int64_t acs, int ahead, const hn_gemm_job *j, const place *at) {
     V acc[MR][NV];
-    HN_UNROLL for (int r = 0; r < mr; r++) HN_UNROLL for (int v = 0; v < NV; v++) acc[r][v] = vzero();
+    if (at->first) {
+        HN_UNROLL for (int r = 0; r < mr; r++) HN_UNROLL for (int v = 0; v < NV; v++) acc[r][v] = vzero();
+    } else {
+        HN_UNROLL for (int r = 0; r < mr; r++) HN_UNROLL for (int v = 0; v < NV; v++) acc[r][v] =
+            vload(at->sums + r * NR + v * VL);
+    }
     const float *a = at->a, *b = at->b;
     const char *next = at->next;
     int64_t ars = at->ars, next_step = at->next_step;
-    for (int64_t k = 0; k < j->K; k++) {
+    for (int64_t k = at->nk; k > 0; k--) {
         V bv[NV];
         HN_UNROLL for (int v = 0; v < NV; v++) bv[v] = vload(b + v * VL);
         HN_UNROLL for (int r = 0; r < mr; r++) {
@@ -105,6 +118,11 @@ HN_INLINE void tile(int mr, int64_t acs, int ahead, const hn_gemm_job *j, const 
         a += acs;
         b += NR;
         next += next_step;
+    }
+    if (!at->last) {
+        HN_UNROLL for (int r = 0; r < mr; r++) HN_UNROLL for (int v = 0; v < NV; v++)
+            vstore(at->sums + r * NR + v * VL, acc[r][v]);
+        return;
     }
     HN_UNROLL for (int r = 0; r < mr; r++) {
         float *c = j->C + (at->m + r) * j->ldc + at->col;
@@ -140,27 +158,45 @@ HN_INLINE void fetching(int mr, int64_t acs, int ahead, const hn_gemm_job *j, co
     }
 }
 
-/* Rows are shared out evenly: 8 as 4 + 4, not 6 + 2.  The next panel is asked for line by line over the
- * first passes, as memory gives it; a single pass streams, and the processor's own prefetch does better. */
-static void block(const hn_gemm_job *j, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
-    hn_assert(m1 - m0 <= AP);
-    int64_t passes = (m1 - m0 + MR - 1) / MR;
+/* Rows [m0,m1) by panel p at k0 .. k0 + nk.  Rows are shared out evenly over the passes: 8 as 4 + 4, not 6
+ * + 2. The next part of B is asked for line by line over the first passes, as memory gives it; a single pass
+ * streams, and the processor's own prefetch does better. */
+static void part(const hn_gemm_job *j, float *sums, int64_t m0, int64_t m1, int64_t p, int64_t k0,
+                 int64_t nk) {
+    int64_t passes = (m1 - m0 + MR - 1) / MR, bytes = nk * NR * (int64_t)sizeof(float);
     int ahead = passes == 1 || LINES == 0 ? 0 : LINES > 1 && passes < LINES ? 2 : 1;
-    for (int64_t p = p0; p < p1; p++) {
-        const char *b = j->B + (size_t)p * j->panel_bytes, *end = b + 2 * j->panel_bytes;
-        place at = {
-            .b = (const float *)(const void *)b, .m = m0, .col = p * NR, .next = b + j->panel_bytes
-        };
-        for (int64_t left = passes; left > 0; left--) {
-            int mr = (int)((m1 - at.m + left - 1) / left);
-            at.next_step = at.next < end ? ahead * LINE : 0;
-            at.ars = j->packed ? 1 : j->ars;
-            at.a = (const float *)j->A + (j->packed ? at.m / AP * AP * j->K + at.m % AP : at.m * j->ars);
-            if (j->packed) fetching(mr, AP, ahead, j, &at);
-            else fetching(mr, 1, ahead, j, &at);
-            at.next += j->K * at.next_step;
-            at.m += mr;
+    const char *b = j->B + (size_t)p * j->panel_bytes + k0 * NR * (int64_t)sizeof(float);
+    place at = { .b = (const float *)(const void *)b, .nk = nk, .m = m0, .col = p * NR, .next = b + bytes };
+    at.first = k0 == 0;
+    at.last = k0 + nk == j->K;
+    at.ars = j->packed ? 1 : j->ars;
+    for (int64_t left = passes; left > 0; left--) {
+        int mr = (int)(j->packed ? low(MR, m1 - at.m) : (m1 - at.m + left - 1) / left);
+        at.next_step = at.next < b + 2 * bytes ? ahead * LINE : 0;
+        at.sums = sums + (at.m - m0) * NR;
+        at.a = (const float *)j->A;
+        if (j->packed) {
+            at.a += at.m * j->K + k0 * MR;
+            fetching(mr, MR, ahead, j, &at);
+        } else {
+            at.a += at.m * j->ars + k0;
+            fetching(mr, 1, ahead, j, &at);
         }
+        at.next += nk * at.next_step;
+        at.m += mr;
+    }
+}
+
+static void block(const hn_gemm_job *j, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
+    _Alignas(64) float sums[AP * NR];
+    hn_assert(m1 - m0 <= AP);
+    for (int64_t p = p0; p < p1; p++) {
+        int64_t k = 0;
+        do {
+            int64_t nk = low(KB, j->K - k);
+            part(j, sums, m0, m1, p, k, nk);
+            k += nk;
+        } while (k < j->K);
     }
 }
 
