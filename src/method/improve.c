@@ -70,7 +70,9 @@ typedef struct {
     hn_buf dir; /* out/round-K */
     hn_log *data;
     int64_t round, tokens, answers;
-    json_t *done; /* rounds so far: [{round, accepted}] */
+    double start;       /* of the round, for its cost */
+    char data_hash[65]; /* of data.jsonl */
+    json_t *done;       /* rounds so far: [{round, accepted}] */
 } run;
 
 static int record(void *ctx, const hn_asked *a, hn_err *e) {
@@ -137,9 +139,10 @@ static json_t *exam_json(const hn_exam *x) {
                      (double)x->passed / (double)x->n, "wilson95", w.lo, w.hi);
 }
 
-static int write_json(const char *dir, const char *name, const json_t *j, hn_err *e) {
+/* 17 digits read back to the same number; people read fewer. */
+static int write_json(const char *dir, const char *name, const json_t *j, size_t digits, hn_err *e) {
     hn_buf path = { 0 };
-    char *text = j ? json_dumps(j, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
+    char *text = j ? json_dumps(j, JSON_INDENT(2) | JSON_REAL_PRECISION(digits)) : NULL;
     int rc = text && hn_path_join(&path, dir, name) ? hn_file_write(path.data, text, strlen(text), e)
                                                     : hn_fail(e, HN_ENOMEM, "no memory to write %s", name);
     free(text);
@@ -190,13 +193,13 @@ static json_t *receipt_json(const run *r, const hn_exam *before, const hn_exam *
     if (!j) return NULL;
     int bad = json_object_set_new(j, "before", exam_json(before)) |
               json_object_set_new(j, "after", exam_json(after));
-    bad |= json_object_set_new(
-        j, "hashes",
-        json_pack("{s:s, s:s, s:s}", "weights_before", was, "weights_after", is, "config", hash));
+    bad |= json_object_set_new(j, "hashes",
+                               json_pack("{s:s, s:s, s:s, s:s}", "weights_before", was, "weights_after", is,
+                                         "config", hash, "data", r->data_hash));
     bad |= json_object_set_new(j, "cost",
-                               json_pack("{s:I, s:I, s:I}", "answers", (json_int_t)r->answers,
+                               json_pack("{s:I, s:I, s:I, s:f}", "answers", (json_int_t)r->answers,
                                          "generated_tokens", (json_int_t)r->tokens, "updates_so_far",
-                                         (json_int_t)r->t->step));
+                                         (json_int_t)r->t->step, "seconds", hn_now() - r->start));
     bad |= json_object_set_new(j, "tier", json_string(hn_cpu_tier_name()));
     bad |= json_object_set(j, "config", im->config);
     if (!bad) return j;
@@ -208,7 +211,7 @@ static json_t *receipt_json(const run *r, const hn_exam *before, const hn_exam *
 static int write_head(run *r, hn_err *e) {
     json_t *j = json_pack("{s:I, s:O, s:O, s:s}", "head", (json_int_t)r->im->head, "rounds", r->done,
                           "config", r->im->config, "given", r->im->model->dir);
-    int rc = write_json(r->im->out, "improve.json", j, e);
+    int rc = write_json(r->im->out, "improve.json", j, 17, e);
     json_decref(j);
     return rc;
 }
@@ -228,6 +231,7 @@ static int open_round(run *r, hn_err *e) {
     hn_buf path = { 0 };
     snprintf(name, sizeof name, "round-%lld", (long long)r->round);
     r->tokens = r->answers = 0;
+    r->start = hn_now();
     int rc = hn_path_join(&r->dir, r->im->out, name) ? hn_dir_remove(r->dir.data, e)
                                                      : hn_fail(e, HN_ENOMEM, "no memory for a path");
     if (!rc) rc = hn_dir_make(r->dir.data, e);
@@ -248,6 +252,11 @@ static int one_round(run *r, snapshot *back, hn_exam *before, hn_err *e) {
     int rc = open_round(r, e);
     if (!rc) rc = learn(r, e);
     if (!rc) rc = hn_log_sync(r->data, e);
+    hn_buf path = { 0 };
+    if (!rc)
+        rc = hn_path_join(&path, r->dir.data, "data.jsonl") ? hn_file_sha256(path.data, r->data_hash, e)
+                                                            : hn_fail(e, HN_ENOMEM, "no memory for a path");
+    hn_buf_free(&path);
     if (im->watch.phase && !rc) im->watch.phase(im->watch.ctx, r->round, "gate", before->n);
     if (!rc) rc = hn_exam_take(&im->examiner, HN_SPLIT_GATE, im->seed, im->cfg.gate_items, &after, e);
     if (!rc) {
@@ -259,7 +268,7 @@ static int one_round(run *r, snapshot *back, hn_exam *before, hn_err *e) {
         rc = receipt ? write_exam(r->dir.data, "gate.jsonl", before, &after, e)
                      : hn_fail(e, HN_ENOMEM, "no memory for a receipt");
         if (!rc && ok) rc = keep_model(r, e);
-        if (!rc) rc = write_json(r->dir.data, "receipt.json", receipt, e);
+        if (!rc) rc = write_json(r->dir.data, "receipt.json", receipt, 10, e);
         if (!rc && ok) {
             im->head = r->round;
             im->accepted++;
@@ -332,7 +341,7 @@ static int final_test(run *r, const snapshot *first, snapshot *back, hn_err *e) 
                           "rounds_accepted", (json_int_t)im->accepted, "head", (json_int_t)im->head);
     rc = im->final ? write_exam(im->out, "test.jsonl", &im->before, &im->after, e)
                    : hn_fail(e, HN_ENOMEM, "no memory for the last receipt");
-    return rc ? rc : write_json(im->out, "receipt.json", im->final, e);
+    return rc ? rc : write_json(im->out, "receipt.json", im->final, 10, e);
 }
 
 static bool forward(void *ctx, int64_t done, int64_t all, int64_t tokens) {
@@ -421,7 +430,7 @@ int hn_improve_rollback(const char *out, int64_t round, int64_t *head, hn_err *e
     if (!rc && !hn_path_join(&path, out, "model")) rc = hn_fail(e, HN_ENOMEM, "no memory for a path");
     if (!rc) rc = hn_model_save(m, path.data, HN_ST_F32, true, NULL, NULL, e);
     if (!rc && json_object_set_new(j, "head", json_integer(to))) rc = hn_fail(e, HN_ENOMEM, "no memory");
-    if (!rc) rc = write_json(out, "improve.json", j, e);
+    if (!rc) rc = write_json(out, "improve.json", j, 17, e);
     *head = to;
     hn_model_close(m);
     json_decref(j);
