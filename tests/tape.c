@@ -394,6 +394,14 @@ static void test_profile(void **s) {
     double sec = -1, share = -1;
     assert_int_equal(sscanf(strstr(b.data, "affine"), "affine %lld %lf %lf%%", &n, &sec, &share), 3);
     assert_true(n == 4 && sec >= 0 && share >= 0 && share <= 100);
+    double total = 0, last = INFINITY;
+    int lines = 0;
+    for (char *l = b.data; *l; l = strchr(l, '\n') + 1, lines++) { /* slowest first, all of the time */
+        assert_int_equal(sscanf(l, "%*s %*d %lf %lf%%", &sec, &share), 2);
+        assert_true(sec <= last);
+        last = sec, total += share;
+    }
+    assert_true(lines == 2 && fabs(total - 100) < 0.2);
     hn_buf_clear(&b);
     hn_tape_profile(t, &b, false);
     assert_int_equal(b.n, 0);

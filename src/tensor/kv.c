@@ -28,9 +28,10 @@ int hn_kv_new(hn_kv **out, int n_layer, int n_head, int head_dim, int n_slot, in
     c->ref = hn_alloc((size_t)n_page * sizeof *c->ref);
     c->data = bytes ? hn_big_alloc(bytes) : NULL;
     if (!c->table || !c->ref || !c->data) {
+        hn_fail(e, HN_ENOMEM, "key-value cache: no memory for %d pages of %zu bytes", n_page,
+                c->page_stride * sizeof(hn_real));
         hn_kv_free(c);
-        return hn_fail(e, HN_ENOMEM, "key-value cache: no memory for %d pages of %zu bytes", n_page,
-                       c->page_stride * sizeof(hn_real));
+        return HN_ENOMEM;
     }
     memset(c->table, 0xff, table * sizeof *c->table);
     *out = c;

@@ -73,26 +73,23 @@ double hn_scalar(const hn_tensor *x) {
 }
 
 /* ---- profile ---- */
-static void slowest_first(hn_timer *a, int64_t n) {
-    for (int64_t i = 1; i < n; i++)
-        for (int64_t j = i; j > 0 && a[j].seconds > a[j - 1].seconds; j--) {
-            hn_timer x = a[j];
-            a[j] = a[j - 1];
-            a[j - 1] = x;
-        }
+/* Slowest first; equals in the order they were met. */
+static bool slower(const hn_timer *a, const hn_timer *b) {
+    return a->seconds > b->seconds || (a->seconds == b->seconds && a < b);
+}
+static const hn_timer *slowest_after(const hn_tape *t, const hn_timer *last) {
+    const hn_timer *best = NULL;
+    for (const hn_timer *x = t->timer; x < t->timer + t->n_timer; x++)
+        if (x->calls && (!last || slower(last, x)) && (!best || slower(x, best))) best = x;
+    return best;
 }
 
 void hn_tape_profile(hn_tape *t, hn_buf *out, bool reset) {
-    hn_timer sorted[128];
-    int64_t n = t->n_timer < 128 ? t->n_timer : 128;
     double all = 0;
-    if (n) memcpy(sorted, t->timer, (size_t)n * sizeof *sorted);
-    slowest_first(sorted, n);
-    for (int64_t i = 0; i < n; i++) all += sorted[i].seconds;
-    for (int64_t i = 0; i < n; i++)
-        if (sorted[i].calls)
-            hn_buf_fmt(out, "%-12s %8lld %10.6f %5.1f%%\n", sorted[i].op->name, (long long)sorted[i].calls,
-                       sorted[i].seconds, all > 0 ? 100 * sorted[i].seconds / all : 0.0);
+    for (int64_t i = 0; i < t->n_timer; i++) all += t->timer[i].seconds;
+    for (const hn_timer *x = NULL; (x = slowest_after(t, x)) != NULL;)
+        hn_buf_fmt(out, "%-12s %8lld %10.6f %5.1f%%\n", x->op->name, (long long)x->calls, x->seconds,
+                   all > 0 ? 100 * x->seconds / all : 0.0);
     for (int64_t i = 0; reset && i < t->n_timer; i++) {
         t->timer[i].calls = 0;
         t->timer[i].seconds = 0;
