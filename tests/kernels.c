@@ -1,6 +1,6 @@
 /* kernels.c - every kernel of the processor's backend against the reference, in every tier this machine has:
- * the cases of each op, wider ones, outputs and scratch poisoned with NaN, one to four threads bit for bit.
- */
+ * the cases of each op, wider ones, outputs and scratch poisoned with NaN, one and four threads bit for bit,
+ * a whole network. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +13,7 @@
 
 #include "base/pool.h"
 #include "cpu/backend.h"
-#include "op/ops.h"
+#include "opnet.h"
 
 #define HN_OP(file, name, args) &hn_op_##name,
 static const hn_op *const ops[] = {
@@ -56,7 +56,6 @@ static void run_case(const hn_backend *b, const hn_op *op, const hn_case *c, uin
     }
     hn_tensor *y = hn_apply(t, op, c->attr, in);
     for (int k = 0; k < (op->n_out ? op->n_out : 1); k++) hn_keep(y->out[k]);
-    hn_poison = true;
     if (hn_tape_plan(t, &e) || hn_run(t, &e)) fail_msg("%s %s: %s", op->name, c->name, e.msg);
     for (int k = 0; k < (op->n_out ? op->n_out : 1); k++) {
         count[k] = hn_count(y->out[k]);
@@ -87,7 +86,7 @@ static bool has_pack(const hn_op *op) {
            op == &hn_op_logits;
 }
 
-/* The reference in the tier of the moment, and the fast kernel with and without packs and with one to four
+/* The reference in the tier of the moment, and the fast kernel with and without packs and with one and four
  * threads, which must not show. */
 static void check(const hn_op *op, const hn_case *c, uint64_t seed) {
     float *want[HN_MAXOUT], *got[HN_MAXOUT], *again[HN_MAXOUT];
@@ -102,7 +101,7 @@ static void check(const hn_op *op, const hn_case *c, uint64_t seed) {
             fail_msg("%s %s, tier %s, output %d: %g from the reference", op->name, c->name,
                      hn_cpu_tier_name(), k, far);
     }
-    for (int threads = 1; threads <= 4; threads++) {
+    for (int threads = 1; threads <= 4; threads += 3) {
         assert_int_equal(hn_pool_start(threads, NULL), HN_OK);
         run_case(&hn_backend_cpu, op, c, seed, has_pack(op), again, n);
         for (int k = 0; k < n_out; k++) {
@@ -290,11 +289,74 @@ static void test_vocabularies(void **s) {
     each_tier(vocabularies);
 }
 
+/* ---- all of it together: a network over a random forest, planned for more than there is ---- */
+typedef struct outcome {
+    opnet w;
+    float logp[4096];
+    int acts;
+} outcome;
+
+static outcome *network(const hn_backend *b, int threads, uint64_t seed) {
+    outcome *o = malloc(sizeof *o);
+    hn_forest f;
+    opnet_tape n;
+    hn_err e = { 0 };
+    assert_non_null(o);
+    assert_int_equal(hn_pool_start(threads, NULL), HN_OK);
+    hn_forest_init(&f);
+    opnet_init(&o->w, seed);
+    assert_int_equal(opnet_forest(&f, seed, 3, 70, NET_VOCAB, NULL), HN_OK);
+    assert_true(f.n_act <= 4096);
+    o->acts = f.n_act;
+    if (opnet_record(&n, &o->w, b, f.n_token + 37, f.n_span + 5, f.n_act + 11, true, &e) ||
+        opnet_run(&n, &f, &e) || opnet_run(&n, &f, &e)) /* twice: gradients add up */
+        fail_msg("%s", e.msg);
+    memcpy(o->logp, n.logp->data, (size_t)f.n_act * sizeof *o->logp);
+    hn_tape_free(n.t);
+    hn_forest_release(&f);
+    return o;
+}
+
+static double worse(double a, double b) { return b > a || isnan(b) ? b : a; }
+
+static void near_to(const float *a, const float *b, size_t n, const char *what) {
+    double far = 0, top = 0;
+    for (size_t i = 0; i < n; i++) {
+        far = worse(far, fabs((double)a[i] - b[i]));
+        top = worse(top, fabs((double)b[i]));
+    }
+    if (!(far <= 1e-4 * top)) fail_msg("%s, tier %s: %g of %g", what, hn_cpu_tier_name(), far, top);
+}
+
+static void networks(void) {
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        outcome *want = network(&hn_backend_ref, 1, seed), *got = network(&hn_backend_cpu, 1, seed);
+        near_to(got->logp, want->logp, (size_t)want->acts, "logp");
+        near_to(got->w.grad_emb, want->w.grad_emb, NET_V * NET_C, "gradient of the embedding");
+        for (int l = 0; l < NET_LAYERS; l++)
+            near_to(got->w.layer[l].grad, want->w.layer[l].grad, sizeof want->w.layer[l].grad / sizeof(float),
+                    "gradient of qkv");
+        for (int threads = 2; threads <= 4; threads += 2) {
+            outcome *again = network(&hn_backend_cpu, threads, seed);
+            assert_memory_equal(&again->w, &got->w, sizeof got->w);
+            assert_memory_equal(again->logp, got->logp, (size_t)got->acts * sizeof *got->logp);
+            free(again);
+        }
+        free(want), free(got);
+    }
+}
+static void test_networks(void **s) {
+    (void)s;
+    each_tier(networks);
+}
+
 int main(void) {
+    hn_poison = true;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_own_cases),       cmocka_unit_test(test_attention_shapes),
         cmocka_unit_test(test_attention_trees), cmocka_unit_test(test_wide_cases),
         cmocka_unit_test(test_wide_heads),      cmocka_unit_test(test_vocabularies),
+        cmocka_unit_test(test_networks),
     };
     hn_err e = { 0 };
     if (hn_cpu_open(NULL, &e)) {
