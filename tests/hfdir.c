@@ -6,6 +6,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -210,6 +212,22 @@ static void foreign_files_stay(void **state) {
     e.code = 0;
     if (hn_hfdir_save(out, &s, &e)) fail_msg("%s", e.msg);
     assert_false(hn_path_exists(at(out, "thesis.tex")));
+}
+
+/* Saved through a link, what it points to is replaced and the link stays. */
+static void through_a_link(void **state) {
+    (void)state;
+    int salt = 1;
+    struct stat st;
+    const char *real = at(root, "real"), *alias = at(root, "alias");
+    hn_err e = { 0 };
+    hn_hfsave s = plan(source_dir(), &salt);
+    assert_int_equal(hn_hfdir_save(real, &s, &e), HN_OK);
+    assert_int_equal(symlink("real", alias), 0);
+    salt = 2;
+    if (hn_hfdir_save(alias, &s, &e)) fail_msg("%s", e.msg);
+    assert_true(!lstat(alias, &st) && S_ISLNK(st.st_mode));
+    check_tensors(real, 2);
 }
 
 /* ---- shards ---- */
@@ -458,10 +476,13 @@ static void real_model(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keeps_all),       cmocka_unit_test(new_model),  cmocka_unit_test(foreign_files_stay),
-        cmocka_unit_test(shards),          cmocka_unit_test(bad_shards), cmocka_unit_test(bad_directories),
-        cmocka_unit_test(shapes_and_rest), cmocka_unit_test(tied_head),  cmocka_unit_test(save_torture),
-        cmocka_unit_test(stopped_save),    cmocka_unit_test(no_memory),  cmocka_unit_test(real_model),
+        cmocka_unit_test(keeps_all),          cmocka_unit_test(new_model),
+        cmocka_unit_test(foreign_files_stay), cmocka_unit_test(shards),
+        cmocka_unit_test(bad_shards),         cmocka_unit_test(bad_directories),
+        cmocka_unit_test(shapes_and_rest),    cmocka_unit_test(tied_head),
+        cmocka_unit_test(through_a_link),     cmocka_unit_test(save_torture),
+        cmocka_unit_test(stopped_save),       cmocka_unit_test(no_memory),
+        cmocka_unit_test(real_model),
     };
     root = scratch_dir();
     paths = hn_arena_new(1 << 16);

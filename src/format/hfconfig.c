@@ -214,10 +214,8 @@ static int read_window(hn_hfconfig *c, const hn_json *j, hn_err *e) {
         const char *t = json_string_value(json_array_get(types, i));
         sliding |= !t || strcmp(t, "full_attention");
     }
-    if (!json_is_array(types)) sliding = first < c->n_layer;
-    if (!json_is_array(types) && !use) sliding = false;
-    json_t *w = json_object_get(j->o, "sliding_window");
-    if (sliding && use && w && json_is_null(w)) sliding = false; /* a window of "null" is none */
+    if (!json_is_array(types)) sliding = use && first < c->n_layer;
+    if (use && json_is_null(json_object_get(j->o, "sliding_window"))) sliding = false; /* a window of none */
     if (sliding)
         return hn_fail(e, HN_EUNSUP, "%s: %s asks for sliding-window attention, which is not supported",
                        j->file, json_is_array(types) ? "layer_types" : "use_sliding_window");

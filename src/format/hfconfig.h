@@ -45,7 +45,7 @@ void hn_hfconfig_default(hn_hfconfig *c, hn_arch a);
 
 /* Fills *c from a parsed config.json; `file` is used in messages.  HN_EUNSUP: an architecture or setting we
  * do not do (the message names it and what there is); HN_ERANGE and HN_EPARSE: a value that cannot be. */
-int hn_hfconfig_read(hn_hfconfig *c, const json_t *j, const char *file, hn_err *e);
+int hn_hfconfig_read(hn_hfconfig *c, const json_t *o, const char *file, hn_err *e);
 int hn_hfconfig_open(hn_hfconfig *c, const char *path, hn_err *e); /* the same from a file */
 
 /* Checks a struct filled by hand (sizes positive, heads divide, ids inside the vocabulary); the message uses
@@ -60,8 +60,8 @@ int hn_hfconfig_length(const hn_hfconfig *c, int64_t len, hn_err *e);
 int64_t hn_hfconfig_params(const hn_hfconfig *c);
 
 /* A config.json for a new model, with the spellings of transformers 4 and 5 (torch_dtype and dtype,
- * rope_theta + rope_scaling and rope_parameters).  The caller owns *j. */
-int hn_hfconfig_json(const hn_hfconfig *c, json_t **j, hn_err *e);
+ * rope_theta + rope_scaling and rope_parameters).  The caller owns *out. */
+int hn_hfconfig_json(const hn_hfconfig *c, json_t **out, hn_err *e);
 
 /* Reads a token-id key that may be an integer, a list or null into id[0..*n); ids < 0 mean none.  An id that
  * is not below `vocab` (0: not checked) is an error. */

@@ -105,22 +105,26 @@ static int merge(hn_hfdir *d, hn_err *e) {
     return HN_OK;
 }
 
+static bool has_file(const hn_hfdir *d, hn_buf *path, const char *name) {
+    return hn_path_join(path, d->path, name) && hn_path_exists(path->data);
+}
+
 static int open_weights(hn_hfdir *d, hn_err *e) {
     hn_buf b = { 0 };
     int rc = HN_OK;
-    if (!hn_path_join(&b, d->path, "model.safetensors"))
-        rc = hn_fail(e, HN_ENOMEM, "%s: out of memory", d->path);
-    else if (hn_path_exists(b.data)) rc = open_shard(d, "model.safetensors", e);
-    else if (!hn_path_join(&b, d->path, "model.safetensors.index.json"))
-        rc = hn_fail(e, HN_ENOMEM, "%s: out of memory", d->path);
-    else if (hn_path_exists(b.data)) rc = read_index(d, b.data, e);
-    else {
-        bool pickle = (hn_path_join(&b, d->path, "pytorch_model.bin") && hn_path_exists(b.data)) ||
-                      (hn_path_join(&b, d->path, "pytorch_model.bin.index.json") && hn_path_exists(b.data));
-        rc = hn_fail(
-            e, HN_EIO, "%s: neither model.safetensors nor model.safetensors.index.json is there%s", d->path,
-            pickle ? "; pytorch_model.bin is a pickle, which is not read: save the model as safetensors"
-                   : "; is this a model directory?");
+    if (has_file(d, &b, "model.safetensors")) {
+        rc = open_shard(d, "model.safetensors", e);
+    } else if (has_file(d, &b, "model.safetensors.index.json")) {
+        rc = read_index(d, b.data, e);
+    } else {
+        bool pickle = has_file(d, &b, "pytorch_model.bin") || has_file(d, &b, "pytorch_model.bin.index.json");
+        rc = b.oom ? hn_fail(e, HN_ENOMEM, "%s: out of memory", d->path)
+                   : hn_fail(e, HN_EIO,
+                             "%s: neither model.safetensors nor model.safetensors.index.json is there%s",
+                             d->path,
+                             pickle ? "; pytorch_model.bin is a pickle, which is not read: save the model as "
+                                      "safetensors"
+                                    : "; is this a model directory?");
     }
     hn_buf_free(&b);
     return rc ? rc : merge(d, e);

@@ -22,7 +22,7 @@ typedef struct hn_hfdir hn_hfdir;
 /* Opens a directory: its config, and every tensor of every shard by name.  Errors name the file and the
  * tensor: a shard that is missing, a tensor that the index promises and its file lacks, a tensor found twice.
  */
-int hn_hfdir_open(hn_hfdir **d, const char *path, hn_err *e);
+int hn_hfdir_open(hn_hfdir **out, const char *path, hn_err *e);
 void hn_hfdir_close(hn_hfdir *d); /* NULL is fine; tensors are invalid afterwards */
 const char *hn_hfdir_path(const hn_hfdir *d);
 const json_t *hn_hfdir_json(const hn_hfdir *d);        /* config.json, whole */

@@ -218,10 +218,10 @@ static int open_map(hn_st **out, const char *path, const void *p, size_t n, hn_e
     return rc;
 }
 
-int hn_st_open(hn_st **s, const char *path, hn_err *e) { return open_map(s, path, NULL, 0, e); }
+int hn_st_open(hn_st **out, const char *path, hn_err *e) { return open_map(out, path, NULL, 0, e); }
 
-int hn_st_open_mem(hn_st **s, const void *p, size_t n, const char *name, hn_err *e) {
-    return open_map(s, name, p ? p : "", n, e);
+int hn_st_open_mem(hn_st **out, const void *p, size_t n, const char *name, hn_err *e) {
+    return open_map(out, name, p ? p : "", n, e);
 }
 
 void hn_st_close(hn_st *s) {

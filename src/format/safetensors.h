@@ -44,9 +44,9 @@ typedef struct hn_st hn_st;
 
 /* Opens and checks the whole header; nothing that a later call relies on is left unchecked.  HN_EPARSE with
  * file, tensor and the numbers that disagree; HN_EUNSUP for a dtype or rank we do not read. */
-int hn_st_open(hn_st **s, const char *path, hn_err *e);
-/* The same over bytes in memory, which must outlive *s; `name` is used in messages. */
-int hn_st_open_mem(hn_st **s, const void *p, size_t n, const char *name, hn_err *e);
+int hn_st_open(hn_st **out, const char *path, hn_err *e);
+/* The same over bytes in memory, which must outlive *out; `name` is used in messages. */
+int hn_st_open_mem(hn_st **out, const void *p, size_t n, const char *name, hn_err *e);
 void hn_st_close(hn_st *s); /* NULL is fine */
 
 const char *hn_st_path(const hn_st *s);
@@ -66,7 +66,7 @@ int hn_st_to_f32(const hn_st_tensor *t, int64_t from, int64_t n, float *out, hn_
 /* Writing: declare every tensor, then give the data of each in the same order, in pieces of any size.  The
  * file appears under its name at commit, whole, or not at all.  Errors stick and are reported by commit. */
 typedef struct hn_st_writer hn_st_writer;
-int hn_st_writer_open(hn_st_writer **w, const char *path, hn_err *e);
+int hn_st_writer_open(hn_st_writer **out, const char *path, hn_err *e);
 int hn_st_writer_declare(hn_st_writer *w, const char *name, hn_st_dtype d, int rank, const int64_t *shape,
                          hn_err *e);
 /* The next n elements, converted to the dtype of the tensor they fall in (F32, or BF16 rounded to nearest

@@ -12,7 +12,7 @@ typedef struct hn_tfevents hn_tfevents;
 /* Opens `path`, which TensorBoard finds when its name has "tfevents" in it (hn_tfevents_name).  The file is
  * first cut to `keep` bytes, a number that hn_tfevents_at gave: 0 starts anew, < 0 keeps all.  So after a
  * resume from a checkpoint each step is there once. */
-int hn_tfevents_open(hn_tfevents **t, const char *path, int64_t keep, hn_err *e);
+int hn_tfevents_open(hn_tfevents **out, const char *path, int64_t keep, hn_err *e);
 /* Writes values[0..n) under tags[0..n) for a step; wall_time is in seconds since 1970.  One write to the
  * kernel. */
 int hn_tfevents_add(hn_tfevents *t, int64_t step, double wall_time, int n, const char *const *tags,

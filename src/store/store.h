@@ -17,7 +17,7 @@ const char *hn_store_path(void);
 /* Opens or creates the file and brings it to the current schema.  HN_EPARSE: not a database, damaged, or
  * another program's; HN_EUNSUP: written by a newer version; HN_EIO: cannot be opened.  The file is then left
  * as it is. */
-int hn_store_open(hn_store **s, const char *path, hn_err *e);
+int hn_store_open(hn_store **out, const char *path, hn_err *e);
 void hn_store_close(hn_store *s); /* NULL is fine; an open transaction is undone */
 
 /* ---- writing ---- */
