@@ -1,9 +1,9 @@
 #!/bin/sh
 # e2e.sh HONE SOURCE - the program as its users run it, from nothing to an improved model, and what bad input gets.
 # Prints one cmocka-style line a check, so that each is counted.
-hone=$1
-root=$2
-shared=${HONE_SHARED:-$root/../shared}
+hone=$(realpath "$1")
+root=$(realpath "$2")
+shared=$(realpath "${HONE_SHARED:-$root/../shared}" 2>/dev/null)
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 export HONE_STORE="$tmp/runs.db"
@@ -152,7 +152,7 @@ end $?
 
 # ---- real files, when they are beside the project ----
 begin stories260K_to_the_letter
-if [ -d "$shared/data/weights/stories260K" ]; then
+if [ -n "$shared" ] && [ -d "$shared/data/weights/stories260K" ]; then
     s=$shared/data/weights/stories260K
     "$hone" convert --from llama2c --model "$s/stories260K.bin" --tokenizer "$s/tok512.bin" --out st --quiet >/dev/null &&
         "$hone" generate --model st --prompt "" --temperature 0 --max-new-tokens 200 --quiet >story &&
@@ -160,7 +160,7 @@ if [ -d "$shared/data/weights/stories260K" ]; then
         [ "$(wc -c <story)" = "$(($(wc -c <"$s/expected_greedy_200.txt") + 1))" ]
     end $?
 else
-    skip "no shared data at $shared"
+    skip "no shared data beside the project (set HONE_SHARED)"
 fi
 
 exit $failed
