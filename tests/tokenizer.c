@@ -416,34 +416,93 @@ static void training(void **state) {
     json_decref(v);
 }
 
-static void llama2c(void **state) {
-    (void)state;
-    const char *p = shared_file("data/weights/stories260K/tok512.bin"),
-               *x = shared_file("data/weights/stories260K/expected_greedy_200.txt");
-    if (!p || !x) skip();
-    hn_tok *t;
-    hn_err e = { 0 };
-    char *text;
-    size_t n;
-    assert_int_equal(hn_tok_from_llama2c(&t, p, 512, &e), HN_OK);
-    json_t *want = json_loads("[1,403,407,261,378]", 0, NULL); /* llama2.c's own ids */
-    check_text(t, "Once upon a time", 16, want, 1, "Once upon a time", "llama2.c");
-    json_decref(want);
-    assert_int_equal(hn_file_read(x, &text, &n, NULL), HN_OK);
+/* The tokenizer file of llama2.c, and its way of encoding by definition: of all neighbours that together are
+ * a piece, join those with the best score, the leftmost first. */
+typedef struct piece {
+    float score;
+    uint32_t n;
+    const char *s;
+} piece;
+
+static int piece_of(const piece *p, int n, const char *s, size_t len) {
+    for (int i = 0; i < n; i++)
+        if (p[i].n == len && !memcmp(p[i].s, s, len)) return i;
+    return -1;
+}
+
+static int by_definition(const piece *p, int n, const char *text, int32_t *id) {
+    int m = 0;
+    id[m++] = piece_of(p, n, " ", 1);
+    for (size_t i = 0, len; text[i]; i += len) {
+        for (len = 1; (text[i + len] & 0xC0) == 0x80;) len++;
+        int k = piece_of(p, n, text + i, len);
+        if (k >= 0) id[m++] = k;
+        else
+            for (size_t j = 0; j < len; j++) id[m++] = 3 + (unsigned char)text[i + j];
+    }
+    for (int best = 0; best >= 0;) {
+        int to = best = -1;
+        for (int i = 0; i + 1 < m; i++) {
+            char both[64];
+            const piece *a = &p[id[i]], *b = &p[id[i + 1]];
+            memcpy(both, a->s, a->n);
+            memcpy(both + a->n, b->s, b->n);
+            int k = piece_of(p, n, both, a->n + b->n);
+            if (k >= 0 && (best < 0 || p[k].score > p[to].score)) best = i, to = k;
+        }
+        if (best < 0) break;
+        id[best] = to;
+        memmove(id + best + 1, id + best + 2, (size_t)(--m - best - 1) * sizeof *id);
+    }
+    return m;
+}
+
+static void same_as_llama2c(const hn_tok *t, const piece *p, int n, const char *text) {
+    int32_t *want = hn_alloc((strlen(text) + 1) * sizeof *want);
     hn_ids ids = { 0 };
     hn_buf out = { 0 };
-    assert_int_equal(hn_tok_encode(t, text, n, true, &ids, NULL), HN_OK);
+    int m = by_definition(p, n, text, want);
+    assert_int_equal(hn_tok_encode(t, text, strlen(text), false, &ids, NULL), HN_OK);
+    assert_int_equal(ids.n, m);
+    assert_memory_equal(ids.id, want, (size_t)m * sizeof *want);
     assert_int_equal(hn_tok_decode(t, ids.id, ids.n, true, &out, NULL), HN_OK);
     assert_string_equal(out.data, text);
+    hn_free(want);
+    hn_ids_free(&ids);
+    hn_buf_free(&out);
+}
+
+static void llama2c(void **state) {
+    (void)state;
+    const char *path = shared_file("data/weights/stories260K/tok512.bin"),
+               *story = shared_file("data/weights/stories260K/expected_greedy_200.txt");
+    if (!path || !story) skip();
+    hn_tok *t;
+    hn_err e = { 0 };
+    char *file, *text;
+    size_t n, at = 4;
+    piece p[512];
+    assert_int_equal(hn_file_read(path, &file, &n, NULL), HN_OK);
+    for (int i = 0; i < 512; at += 8 + p[i++].n) {
+        memcpy(&p[i].score, file + at, 4);
+        memcpy(&p[i].n, file + at + 4, 4);
+        p[i].s = file + at + 8;
+    }
+    assert_int_equal(hn_file_read(story, &text, &n, NULL), HN_OK);
+    assert_int_equal(hn_tok_from_llama2c(&t, path, 512, &e), HN_OK);
+    same_as_llama2c(t, p, 512, text);
+    same_as_llama2c(t, p, 512, "  It's\t3 caf\xC3\xA9s, and the\n\nthird was \xF0\x9F\x98\x80 red");
+    json_t *want = json_loads("[1,403,407,261,378]", 0, NULL);
+    check_text(t, "Once upon a time", 16, want, 1, "Once upon a time", "llama2.c");
+    json_decref(want);
     hn_tok_close(t);
-    assert_int_equal(hn_tok_from_llama2c(&t, p, 511, &e), HN_EPARSE);
+    assert_int_equal(hn_tok_from_llama2c(&t, path, 511, &e), HN_EPARSE);
     assert_null(t);
     assert_non_null(strstr(e.msg, "more than 511"));
     e.code = 0;
-    assert_int_equal(hn_tok_from_llama2c(&t, p, 513, &e), HN_EPARSE);
+    assert_int_equal(hn_tok_from_llama2c(&t, path, 513, &e), HN_EPARSE);
+    hn_free(file);
     hn_free(text);
-    hn_ids_free(&ids);
-    hn_buf_free(&out);
 }
 
 int main(void) {

@@ -233,6 +233,31 @@ static void long_numbers(void **state) {
     hn_tok_close(t);
 }
 
+/* added_tokens.json gives ids alone: what is special stands in the other files. */
+static void old_files(void **state) {
+    (void)state;
+    hn_tok *t;
+    hn_err e = { 0 };
+    hn_ids ids = { 0 };
+    clear();
+    put("vocab.json", "{\"a\": 0, \"b\": 1, \"ab\": 2, \"<|endoftext|>\": 3}");
+    put("merges.txt", "#version: 0.2\r\na b\r\n\r\n");
+    put("added_tokens.json", "{\"<x>\": 4, \"<y>\": 5, \"<z>\": 6}");
+    put("special_tokens_map.json",
+        "{\"additional_special_tokens\": [\"<x>\"], \"pad_token\": {\"content\": \"<y>\"}}");
+    if (hn_tok_open(&t, dir, &e)) fail_msg("%s", e.msg);
+    assert_true(hn_tok_is_special(t, 3) && hn_tok_is_special(t, 4) && hn_tok_is_special(t, 5) &&
+                !hn_tok_is_special(t, 6));
+    assert_int_equal(hn_tok_role_id(t, HN_TOK_PAD), 5);
+    assert_int_equal(hn_tok_role_id(t, HN_TOK_EOS), 3);
+    assert_int_equal(hn_tok_encode(t, "<x>ab<z>b<|endoftext|>", 22, true, &ids, NULL), HN_OK);
+    static const int32_t want[] = { 4, 2, 6, 1, 3 };
+    assert_int_equal(ids.n, 5);
+    assert_memory_equal(ids.id, want, sizeof want);
+    hn_ids_free(&ids);
+    hn_tok_close(t);
+}
+
 /* ---- allocations that fail ---- */
 static int open_and_use(void *ctx, hn_err *e) {
     static const char text[] = "a e\xCC\x81\xCC\x96 ab<x>  it's 12 "
@@ -317,7 +342,8 @@ static int remove_dir(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(bad_json),     cmocka_unit_test(bad_patterns),
                                         cmocka_unit_test(bad_files),    cmocka_unit_test(endless_pattern),
-                                        cmocka_unit_test(long_numbers), cmocka_unit_test(torture_all) };
+                                        cmocka_unit_test(long_numbers), cmocka_unit_test(old_files),
+                                        cmocka_unit_test(torture_all) };
     dir = scratch_dir();
     return cmocka_run_group_tests(tests, NULL, remove_dir);
 }

@@ -11,13 +11,13 @@
 #include "text/utf8.h"
 
 /* The first two are those a tokenizer made here has. */
-static const char *const names[TOK_FILES] = {
+static const char *const file_names[TOK_FILES] = {
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
     "merges.txt",     "chat_template.jinja",   "chat_template.json",      "tokenizer.model"
 };
 
 void tok_files_name(hn_tok *t) {
-    for (int i = 0; i < TOK_FILES; i++) t->file[i].name = names[i];
+    for (int i = 0; i < TOK_FILES; i++) t->file[i].name = file_names[i];
 }
 
 int tok_files_read(hn_tok *t, const char *dir, hn_err *e) {
@@ -25,7 +25,7 @@ int tok_files_read(hn_tok *t, const char *dir, hn_err *e) {
     int rc = HN_OK;
     tok_files_name(t);
     for (int i = 0; i < TOK_FILES && !rc; i++) {
-        const char *p = hn_path_join(&path, dir, names[i]);
+        const char *p = hn_path_join(&path, dir, file_names[i]);
         if (!p) rc = HN_ENOMEM;
         else if (hn_path_exists(p)) rc = hn_file_read(p, &t->file[i].data, &t->file[i].n, e);
     }
@@ -118,30 +118,33 @@ static int add_from_config(json_t *list, const json_t *config, hn_err *e) {
     return HN_OK;
 }
 
-static bool has_role(const hn_tok *t, const char *s) {
-    for (int r = 0; r < HN_TOK_ROLES; r++)
-        if (t->role[r] && !strcmp(t->role[r], s)) return true;
-    return false;
-}
-
-static bool listed(const json_t *list, const char *content) {
+static bool names(const json_t *list, const char *s) {
     size_t i;
     json_t *v;
     json_array_foreach(list, i, v) {
-        const char *s = tok_json_str(v, "content");
-        if (s && !strcmp(s, content)) return true;
+        const char *x = json_is_object(v) ? tok_json_str(v, "content") : json_string_value(v);
+        if (x && !strcmp(x, s)) return true;
     }
     return false;
 }
 
+/* Whether the files call a token special: it has a role or is one of additional_special_tokens. */
+static bool is_special(const hn_tok *t, const json_t *config, const json_t *map, const char *s) {
+    static const char key[] = "additional_special_tokens";
+    for (int r = 0; r < HN_TOK_ROLES; r++)
+        if (t->role[r] && !strcmp(t->role[r], s)) return true;
+    return names(json_object_get(config, key), s) || names(json_object_get(map, key), s);
+}
+
 /* added_tokens.json: {content: id}; what is known with its flags already stays as it is. */
-static int add_from_map(hn_tok *t, json_t *list, const json_t *map) {
+static int add_from_map(hn_tok *t, json_t *list, const json_t *config, const json_t *map,
+                        const json_t *more) {
     const char *content;
     json_t *id;
     int rc;
-    json_object_foreach((json_t *)map, content, id) {
-        if (listed(list, content)) continue;
-        if ((rc = append_added(list, content, id, NULL, has_role(t, content)))) return rc;
+    json_object_foreach((json_t *)more, content, id) {
+        if (names(list, content)) continue;
+        if ((rc = append_added(list, content, id, NULL, is_special(t, config, map, content)))) return rc;
     }
     return HN_OK;
 }
@@ -151,7 +154,7 @@ static int add_roles(hn_tok *t, json_t *list, const json_t *vocab) {
     int rc = HN_OK;
     for (int r = 0; r < HN_TOK_ROLES && !rc; r++) {
         json_t *id = t->role[r] ? json_object_get(vocab, t->role[r]) : NULL;
-        if (id && !listed(list, t->role[r])) rc = append_added(list, t->role[r], id, NULL, true);
+        if (id && !names(list, t->role[r])) rc = append_added(list, t->role[r], id, NULL, true);
     }
     return rc;
 }
@@ -289,12 +292,13 @@ static int base_tree(hn_tok *t, const json_t *config, json_t **root, hn_err *e) 
                    "no tokenizer here: tokenizer.json, or vocab.json and merges.txt, are looked for");
 }
 
-static int complete(hn_tok *t, json_t *root, const json_t *config, const json_t *more, hn_err *e) {
+static int complete(hn_tok *t, json_t *root, const json_t *config, const json_t *map, const json_t *more,
+                    hn_err *e) {
     json_t *list = json_object_get(root, "added_tokens");
     int rc;
     if (!json_is_array(list) && (json_object_set_new(root, "added_tokens", list = json_array()) || !list))
         return HN_ENOMEM;
-    if ((rc = add_from_config(list, config, e)) || (rc = add_from_map(t, list, more))) return rc;
+    if ((rc = add_from_config(list, config, e)) || (rc = add_from_map(t, list, config, map, more))) return rc;
     return add_roles(t, list, json_object_get(json_object_get(root, "model"), "vocab"));
 }
 
@@ -305,7 +309,7 @@ int tok_files_tree(hn_tok *t, json_t **root, hn_err *e) {
     if (!rc) rc = load(t, "added_tokens.json", &more, e);
     if (!rc) rc = read_roles(t, config, map);
     if (!rc) rc = base_tree(t, config, root, e);
-    if (!rc) rc = complete(t, *root, config, more, e);
+    if (!rc) rc = complete(t, *root, config, map, more, e);
     json_decref(config);
     json_decref(map);
     json_decref(more);
