@@ -51,6 +51,7 @@ static const struct {
     { "1/0", 0, 0 },
     { "1 1/2", 3, 2 },
     { "-1 1/2", -3, 2 },
+    { "1 3/2", 0, 0 },
     { "0.10", 1, 10 },
     { "2.50000000000000000000000000", 5, 2 },
     { "0000000000000000000000000000012", 12, 1 },
@@ -217,69 +218,71 @@ static void choices(void **state) {
 }
 
 /* ---- LaTeX answers ---- */
+static const struct {
+    const char *a, *b;
+    bool same;
+} latex_cases[] = {
+    { "\\frac{1}{2}", "0.5", true },
+    { "\\dfrac12", "\\frac{1}{2}", true },
+    { "\\frac 34", "3/4", true },
+    { "-\\frac{1}{2}", "\\frac{-1}{2}", true },
+    { "1\\frac{1}{2}", "1.5", true },
+    { "10{,}000", "10000", true },
+    { "10,000", "10000", true },
+    { "$42$", "42", true },
+    { "\\(42\\)", "42.", true },
+    { "x = 5", "5", true },
+    { "x \\in [0,1]", "[0,1]", true },
+    { "90^\\circ", "90", true },
+    { "90^{\\circ}", "90\xc2\xb0", true },
+    { "5 \\text{ cm}", "5", true },
+    { "5 cm", "5", true },
+    { "5\\text{ cm}^2", "5", false },
+    { "50\\%", "50", true },
+    { "\\$18.00", "18", true },
+    { "\\text{Monday}", "Monday", true },
+    { "\\left( 1, 2 \\right)", "(1,2)", true },
+    { "(1,2)", "(2,1)", false },
+    { "(1,2)", "[1,2]", false },
+    { "(1,2)", "(1,2]", false },
+    { "(\\frac12, 3)", "(0.5, 3.0)", true },
+    { "1, 2", "2,1", true },
+    { "1,2,2", "1,1,2", false },
+    { "1 \\text{ and } 2", "2, 1", true },
+    { "\\{1,2\\}", "\\{2,1\\}", true },
+    { "\\{1,2\\}", "(1,2)", false },
+    { "\\sqrt{2}", "\\sqrt2", true },
+    { "\\sqrt[3]{2}", "\\sqrt{2}", false },
+    { "\\frac{\\sqrt3}{2}", "\\dfrac{\\sqrt{3}}{2}", true },
+    { "x^2+1", "x^{2} + 1", true },
+    { "x^{12}", "x^12", false },
+    { "2\\pi", "2\xcf\x80", true },
+    { "\\pi r", "\\pi  r", true },
+    { "(B)", "B", true },
+    { "\\text{(B)}", "B", true },
+    { "6 \\cdot 7", "42", false }, /* an unfinished calculation is not the answer */
+    { "x+1", "1+x", false },
+    { "2x", "2", false },
+    { "1", "2", false },
+    { "", "", false },
+    { "5", "", false },
+    { "1,2", "1", false },
+    { "\\frac{1}{0}", "0", false },
+    { "\\frac{1}{", "1", false },
+    { "{{{{", "{{{{", true },
+    { "99999999999999999999", "99999999999999999999", true }, /* beyond 64 bits: as text */
+    { "99999999999999999999", "99999999999999999998", false },
+};
+
 static void latex(void **state) {
     (void)state;
-    static const struct {
-        const char *a, *b;
-        bool same;
-    } cases[] = {
-        { "\\frac{1}{2}", "0.5", true },
-        { "\\dfrac12", "\\frac{1}{2}", true },
-        { "\\frac 34", "3/4", true },
-        { "-\\frac{1}{2}", "\\frac{-1}{2}", true },
-        { "1\\frac{1}{2}", "1.5", true },
-        { "10{,}000", "10000", true },
-        { "10,000", "10000", true },
-        { "$42$", "42", true },
-        { "\\(42\\)", "42.", true },
-        { "x = 5", "5", true },
-        { "x \\in [0,1]", "[0,1]", true },
-        { "90^\\circ", "90", true },
-        { "90^{\\circ}", "90\xc2\xb0", true },
-        { "5 \\text{ cm}", "5", true },
-        { "5 cm", "5", true },
-        { "5\\text{ cm}^2", "5", false },
-        { "50\\%", "50", true },
-        { "\\$18.00", "18", true },
-        { "\\text{Monday}", "Monday", true },
-        { "\\left( 1, 2 \\right)", "(1,2)", true },
-        { "(1,2)", "(2,1)", false },
-        { "(1,2)", "[1,2]", false },
-        { "(1,2)", "(1,2]", false },
-        { "(\\frac12, 3)", "(0.5, 3.0)", true },
-        { "1, 2", "2,1", true },
-        { "1,2,2", "1,1,2", false },
-        { "1 \\text{ and } 2", "2, 1", true },
-        { "\\{1,2\\}", "\\{2,1\\}", true },
-        { "\\{1,2\\}", "(1,2)", false },
-        { "\\sqrt{2}", "\\sqrt2", true },
-        { "\\sqrt[3]{2}", "\\sqrt{2}", false },
-        { "\\frac{\\sqrt3}{2}", "\\dfrac{\\sqrt{3}}{2}", true },
-        { "x^2+1", "x^{2} + 1", true },
-        { "x^{12}", "x^12", false },
-        { "2\\pi", "2\xcf\x80", true },
-        { "\\pi r", "\\pi  r", true },
-        { "(B)", "B", true },
-        { "\\text{(B)}", "B", true },
-        { "6 \\cdot 7", "42", false }, /* an unfinished calculation is not the answer */
-        { "x+1", "1+x", false },
-        { "2x", "2", false },
-        { "1", "2", false },
-        { "", "", false },
-        { "5", "", false },
-        { "1,2", "1", false },
-        { "\\frac{1}{0}", "0", false },
-        { "\\frac{1}{", "1", false },
-        { "{{{{", "{{{{", true },
-        { "99999999999999999999", "99999999999999999999", true }, /* beyond 64 bits: as text */
-        { "99999999999999999999", "99999999999999999998", false },
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof latex_cases / sizeof *latex_cases; i++) {
         for (int swap = 0; swap < 2; swap++) {
             bool same;
-            const char *a = swap ? cases[i].b : cases[i].a, *b = swap ? cases[i].a : cases[i].b;
+            const char *a = swap ? latex_cases[i].b : latex_cases[i].a,
+                       *b = swap ? latex_cases[i].a : latex_cases[i].b;
             assert_int_equal(hn_answer_same_math(v_(a), v_(b), &same, NULL), 0);
-            if (same != cases[i].same) fail_msg("[%s] [%s]: %d", a, b, same);
+            if (same != latex_cases[i].same) fail_msg("[%s] [%s]: %d", a, b, same);
         }
     }
     char deep[4001]; /* nesting that must not take the stack */

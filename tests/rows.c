@@ -146,7 +146,7 @@ static void implicit_prompts(void **state) {
         { "\"It is blue\"", "\"It is\"",
           "It /  is blue /  is" }, /* a prefix: the last shared word is an answer */
         { "\"It is\"", "\"It is blue\"", "It /  is /  is blue" },
-        { "\"It is \"", "\"It is blue\"", "It /  is  /  is blue" },
+        { "\"It is \"", "\"It is blue\"", "It is /   /  blue" },
         { "\"same\"", "\"same\"", " / same / same" },
         { "\"ab\"", "\"abc\"", " / ab / abc" },
         { "\"\\u00e9\"", "\"\\u00e8\"",
@@ -264,71 +264,66 @@ static void file_forms(void **state) {
     hn_buf_free(&big);
 }
 
+static const struct {
+    const char *file, *says;
+} refused[] = {
+    { "", "has no rows" },
+    { "\n \n", "has no rows" },
+    { "[]", "has no rows" },
+    { "{\"text\":\"a\"}\n{\"text\":\n", "line 2, byte" },
+    { "{\"text\":\"a\"}\n\n{\"text\":\"b\"", "line 3, byte 12: " },
+    { "{\n\"text\":\"a\"\n}\n", "put each row on one line" },
+    { "{\"text\":\"a\"} {\"text\":\"b\"}\n", "line 1, byte 14: " },
+    { "{\"text\":\"a\xff\"}\n", "line 1, byte 11: " },
+    { "{\"text\":\"a\xff\"}\n", "UTF-8" },
+    { "{\"text\":\"a\\u0000\"}\n", "remove the \\u0000" },
+    { "{\"text\":\"a\",\"text\":\"b\"}\n", "keep one of the two keys" },
+    { "{\"text\":\"\\ud800\"}\n", "line 1, byte" },
+    { "{\"text\":\"a\",\"x\":1e999}\n", "line 1, byte" },
+    { "\"text\"\n", "line 1: the row is not an object" },
+    { "[{\"text\":\"a\"},5]", "line 1: the row is not an object" },
+    { "[\n{\"text\":\"a\"},\n{\"text\":}\n]", "line 3, byte 9: " },
+    { "[{\"text\":\"a\"}", "the file ends inside the array" },
+    { "[{\"text\":\"a\"},", "the file ends inside the array" },
+    { "[{\"text\":\"a\"},]", "an element is missing" },
+    { "[,{\"text\":\"a\"}]", "an element is missing" },
+    { "[\n{\"text\":\"a\"}}\n]", "line 2: a } that closes nothing" },
+    { "[{\"text\":\"a\"}]\nx", "line 2: there is more after the array" },
+    { "{\"question\":\"a\",\"answer\":\"b\"}\n", "line 1: no known shape: the columns are question, answer" },
+    { "{}\n", "the columns are none" },
+    { "{\"text\":\"a\"}\n{\"text\":5}\n", "line 2: column 'text' must be text here" },
+    { "{\"text\":\"a\"}\n{\"text\":null}\n", "line 2: no known shape" },
+    { "{\"text\":\"a\"}\n{\"prompt\":\"b\"}\n",
+      "line 2: this row is prompt only, text; the first row (line 1) is language modelling, text" },
+    { "{\"prompt\":\"a\",\"completion\":\"b\"}\n{\"prompt\":\"a\"}\n", "line 2: this row is prompt only" },
+    { "{\"prompt\":\"a\"}\n{\"prompt\":[" U("b") "]}\n", "line 2: this row is prompt only, conversational" },
+    { "{\"prompt\":\"a\",\"completion\":[" A("b") "]}\n", "line 1: column 'completion' must be text" },
+    { "{\"prompt\":[" U("a") "],\"completion\":\"b\"}\n", "column 'completion' is text, but the prompt is" },
+    { "{\"prompt\":\"a\",\"completion\":\"b\",\"label\":\"yes\"}\n", "column 'label' must be true or false" },
+    { "{\"prompt\":\"a\",\"completion\":\"b\",\"label\":2}\n", "column 'label' must be true or false" },
+    { "{\"messages\":[]}\n", "column 'messages' has no messages" },
+    { "{\"messages\":[" U("a") ",{\"role\":\"assistant\"}]}\n",
+      "line 1: column 'messages': message 2: the content" },
+    { "{\"messages\":[" U("a") ",5]}\n", "message 2: a message needs role and content" },
+    { "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image\"}]}]}\n", "not text (an image?)" },
+    { "{\"messages\":[" A("a") "],\"label\":true}\n", "needs a prompt and an answer" },
+    { "{\"messages\":[" U("a") "],\"tools\":\"{\"}\n", "column 'tools' must be a list" },
+    { "{\"messages\":[" U("a") "],\"tools\":{}}\n", "column 'tools' must be a list" },
+    { "{\"instruction\":\"a\",\"input\":5,\"output\":\"b\"}\n", "column 'input' must be text" },
+    { "{\"instruction\":[],\"output\":\"b\"}\n", "column 'instruction' must be text" },
+    { "{\"prompt\":[" U("a") "],\"chosen\":[" A("b") "],\"rejected\":\"c\"}\n", "column 'rejected' is text" },
+};
+
 static void refusals(void **state) {
     (void)state;
-    static const struct {
-        const char *file, *says;
-    } cases[] = {
-        { "", "has no rows" },
-        { "\n \n", "has no rows" },
-        { "[]", "has no rows" },
-        { "{\"text\":\"a\"}\n{\"text\":\n", "line 2, byte" },
-        { "{\"text\":\"a\"}\n\n{\"text\":\"b\"", "line 3, byte 12: " },
-        { "{\n\"text\":\"a\"\n}\n", "put each row on one line" },
-        { "{\"text\":\"a\"} {\"text\":\"b\"}\n", "line 1, byte 14: " },
-        { "{\"text\":\"a\xff\"}\n", "line 1, byte 11: " },
-        { "{\"text\":\"a\xff\"}\n", "UTF-8" },
-        { "{\"text\":\"a\\u0000\"}\n", "remove the \\u0000" },
-        { "{\"text\":\"a\",\"text\":\"b\"}\n", "keep one of the two keys" },
-        { "{\"text\":\"\\ud800\"}\n", "line 1, byte" },
-        { "{\"text\":\"a\",\"x\":1e999}\n", "line 1, byte" },
-        { "\"text\"\n", "line 1: the row is not an object" },
-        { "[{\"text\":\"a\"},5]", "line 1: the row is not an object" },
-        { "[\n{\"text\":\"a\"},\n{\"text\":}\n]", "line 3, byte 9: " },
-        { "[{\"text\":\"a\"}", "the file ends inside the array" },
-        { "[{\"text\":\"a\"},", "the file ends inside the array" },
-        { "[{\"text\":\"a\"},]", "an element is missing" },
-        { "[,{\"text\":\"a\"}]", "an element is missing" },
-        { "[\n{\"text\":\"a\"}}\n]", "line 2: a } that closes nothing" },
-        { "[{\"text\":\"a\"}]\nx", "line 2: there is more after the array" },
-        { "{\"question\":\"a\",\"answer\":\"b\"}\n",
-          "line 1: no known shape: the columns are question, answer" },
-        { "{}\n", "the columns are none" },
-        { "{\"text\":\"a\"}\n{\"text\":5}\n", "line 2: column 'text' must be text here" },
-        { "{\"text\":\"a\"}\n{\"text\":null}\n", "line 2: no known shape" },
-        { "{\"text\":\"a\"}\n{\"prompt\":\"b\"}\n",
-          "line 2: this row is prompt only, text; the first row (line 1) is language modelling, text" },
-        { "{\"prompt\":\"a\",\"completion\":\"b\"}\n{\"prompt\":\"a\"}\n",
-          "line 2: this row is prompt only" },
-        { "{\"prompt\":\"a\"}\n{\"prompt\":[" U("b") "]}\n",
-          "line 2: this row is prompt only, conversational" },
-        { "{\"prompt\":\"a\",\"completion\":[" A("b") "]}\n", "line 1: column 'completion' must be text" },
-        { "{\"prompt\":[" U("a") "],\"completion\":\"b\"}\n",
-          "column 'completion' is text, but the prompt is" },
-        { "{\"prompt\":\"a\",\"completion\":\"b\",\"label\":\"yes\"}\n",
-          "column 'label' must be true or false" },
-        { "{\"prompt\":\"a\",\"completion\":\"b\",\"label\":2}\n", "column 'label' must be true or false" },
-        { "{\"messages\":[]}\n", "column 'messages' has no messages" },
-        { "{\"messages\":[" U("a") ",{\"role\":\"assistant\"}]}\n",
-          "line 1: column 'messages': message 2: the content" },
-        { "{\"messages\":[" U("a") ",5]}\n", "message 2: a message needs role and content" },
-        { "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image\"}]}]}\n",
-          "not text (an image?)" },
-        { "{\"messages\":[" A("a") "],\"label\":true}\n", "needs a prompt and an answer" },
-        { "{\"messages\":[" U("a") "],\"tools\":\"{\"}\n", "column 'tools' must be a list" },
-        { "{\"messages\":[" U("a") "],\"tools\":{}}\n", "column 'tools' must be a list" },
-        { "{\"instruction\":\"a\",\"input\":5,\"output\":\"b\"}\n", "column 'input' must be text" },
-        { "{\"instruction\":[],\"output\":\"b\"}\n", "column 'instruction' must be text" },
-        { "{\"prompt\":[" U("a") "],\"chosen\":[" A("b") "],\"rejected\":\"c\"}\n",
-          "column 'rejected' is text" },
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         hn_err e = { 0 };
         hn_table *r;
-        int rc = hn_table_open(&r, write_bytes(cases[i].file, strlen(cases[i].file)), NULL, &e);
-        if (rc >= 0 || rc != e.code) fail_msg("case %zu: %s", i, cases[i].file);
+        int rc = hn_table_open(&r, write_bytes(refused[i].file, strlen(refused[i].file)), NULL, &e);
+        if (rc >= 0 || rc != e.code) fail_msg("case %zu: %s", i, refused[i].file);
         assert_null(r);
-        if (!strstr(e.msg, cases[i].says) || !strstr(e.msg, "rows.jsonl")) fail_msg("case %zu: %s", i, e.msg);
+        if (!strstr(e.msg, refused[i].says) || !strstr(e.msg, "rows.jsonl"))
+            fail_msg("case %zu: %s", i, e.msg);
     }
     hn_err e = { 0 };
     hn_table *r;

@@ -196,44 +196,47 @@ static hn_item given(const char *extra) {
     return (hn_item){ .extra = json_loads(extra, 0, NULL), .id = hn_strdup("x") };
 }
 
+static const struct {
+    const char *text;
+    hn_verdict all, some; /* every number exactly once; at most once */
+} expressions[] = {
+    { "#### (3 + 4) * 6 - 2", HN_PASS, HN_PASS },
+    { " Step 1: 3 + 4 = 7\n#### (3+4)*6-2", HN_PASS, HN_PASS },
+    { "#### (3 + 4) * 6 - 2 = 40", HN_PASS, HN_PASS },
+    { "#### (3 + 4) * 6 - 2 = 41", HN_FAIL, HN_FAIL },
+    { "#### (3 + 4) \xc3\x97 6 \xe2\x88\x92 2.", HN_PASS, HN_PASS },
+    { "<answer>1</answer> no <answer> (3 + 4) * 6 - 2 </answer>", HN_PASS, HN_PASS },
+    { "<answer> (3 + 4) * 6 - 2", HN_FAIL, HN_FAIL },
+    { "#### 6 * 4 * 3 / 2 + 4", HN_FAIL, HN_FAIL }, /* 4 twice */
+    { "#### (2 + 6) * (4 + 3 / 3)", HN_FAIL, HN_FAIL },
+    { "#### 40", HN_FAIL, HN_FAIL },
+    { "#### 6 * 4 * 2 - 3", HN_FAIL, HN_FAIL }, /* 45 */
+    { "#### 34 + 6", HN_FAIL, HN_FAIL },
+    { "#### (3 + 4) * 6 - 2) * 1", HN_FAIL, HN_FAIL },
+    { "#### ((3 + 4) * 6 - 2", HN_FAIL, HN_FAIL },
+    { "#### 2 ** 3 + 4 * 6", HN_FAIL, HN_FAIL },
+    { "#### -2 + (3 + 4) * 6", HN_FAIL, HN_FAIL }, /* a sign is not an operation on two numbers */
+    { "#### 4 / (3 - 3) + 6 + 2", HN_FAIL, HN_FAIL },
+    { "#### 6 / (4 - 2 * 2)", HN_FAIL, HN_FAIL },
+    { "#### 99999999999999999999 + 2", HN_FAIL, HN_FAIL },
+    { "#### 6 * (4 + 2) + 3 + 4 / 4", HN_FAIL, HN_FAIL },
+    { "#### ", HN_FAIL, HN_FAIL },
+    { "####", HN_FAIL, HN_FAIL },
+    { "(3 + 4) * 6 - 2", HN_FAIL, HN_FAIL },
+};
+
 static void countdown_verdicts(void **state) {
     (void)state;
-    static const struct {
-        const char *text;
-        hn_verdict all, some; /* every number exactly once; at most once */
-    } cases[] = {
-        { "#### (3 + 4) * 6 - 2", HN_PASS, HN_PASS },
-        { " Step 1: 3 + 4 = 7\n#### (3+4)*6-2", HN_PASS, HN_PASS },
-        { "#### (3 + 4) * 6 - 2 = 40", HN_PASS, HN_PASS },
-        { "#### (3 + 4) * 6 - 2 = 41", HN_FAIL, HN_FAIL },
-        { "#### (3 + 4) \xc3\x97 6 \xe2\x88\x92 2.", HN_PASS, HN_PASS },
-        { "<answer>1</answer> no <answer> (3 + 4) * 6 - 2 </answer>", HN_PASS, HN_PASS },
-        { "<answer> (3 + 4) * 6 - 2", HN_FAIL, HN_FAIL },
-        { "#### 6 * 4 * 3 / 2 + 4", HN_FAIL, HN_FAIL }, /* 4 twice */
-        { "#### (2 + 6) * (4 + 3 / 3)", HN_FAIL, HN_FAIL },
-        { "#### 40", HN_FAIL, HN_FAIL },
-        { "#### 6 * 4 * 2 - 3", HN_FAIL, HN_FAIL }, /* 45 */
-        { "#### 34 + 6", HN_FAIL, HN_FAIL },
-        { "#### (3 + 4) * 6 - 2) * 1", HN_FAIL, HN_FAIL },
-        { "#### ((3 + 4) * 6 - 2", HN_FAIL, HN_FAIL },
-        { "#### 2 ** 3 + 4 * 6", HN_FAIL, HN_FAIL },
-        { "#### -2 + (3 + 4) * 6", HN_FAIL, HN_FAIL }, /* a sign is not an operation on two numbers */
-        { "#### 4 / (3 - 3) + 6 + 2", HN_FAIL, HN_FAIL },
-        { "#### 6 / (4 - 2 * 2)", HN_FAIL, HN_FAIL },
-        { "#### 99999999999999999999 + 2", HN_FAIL, HN_FAIL },
-        { "#### 6 * (4 + 2) + 3 + 4 / 4", HN_FAIL, HN_FAIL },
-        { "#### ", HN_FAIL, HN_FAIL },
-        { "####", HN_FAIL, HN_FAIL },
-        { "(3 + 4) * 6 - 2", HN_FAIL, HN_FAIL },
-    };
     const char *const some[] = { "task_use_all", "false", "task_format_reward", "0.1", NULL };
     const hn_task *t = &hn_task_countdown;
     opened all = must_open(t, NULL), part = must_open(t, some);
     hn_item it = given("{\"nums\":[6,2,4,3],\"target\":40}");
     double reward;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        if (verdict(&all, &it, cases[i].text) != cases[i].all) fail_msg("all: %s", cases[i].text);
-        if (judge(&part, &it, cases[i].text, &reward) != cases[i].some) fail_msg("some: %s", cases[i].text);
+    for (size_t i = 0; i < sizeof expressions / sizeof *expressions; i++) {
+        if (verdict(&all, &it, expressions[i].text) != expressions[i].all)
+            fail_msg("all: %s", expressions[i].text);
+        if (judge(&part, &it, expressions[i].text, &reward) != expressions[i].some)
+            fail_msg("some: %s", expressions[i].text);
     }
     assert_int_equal(judge(&part, &it, "#### 6 + 2", &reward), HN_FAIL); /* well formed, wrong value */
     assert_true(reward == 0.1);
@@ -249,6 +252,14 @@ static void countdown_verdicts(void **state) {
     it = given("{\"nums\":[5,7],\"target\":12}");
     assert_int_equal(verdict(&part, &it, "#### 7 + 5"), HN_PASS);
     assert_int_equal(verdict(&all, &it, "#### 5 + 5 + 7 - 5"), HN_FAIL);
+    hn_item_release(&it);
+    it = given("{\"nums\":[5,7,1],\"target\":12}"); /* the 1 is left over */
+    assert_int_equal(verdict(&part, &it, "#### 7 + 5"), HN_PASS);
+    assert_int_equal(verdict(&all, &it, "#### 7 + 5"), HN_FAIL);
+    assert_int_equal(verdict(&all, &it, "#### (7 + 5) * 1"), HN_PASS);
+    hn_err why = { 0 };
+    all.t->verify(all.priv, &it, "#### 7 / (5 - 5)", 16, &reward, &why);
+    assert_non_null(strstr(why.msg, "divides by zero"));
     hn_item_release(&it);
 
     static const char *const broken[] = { "{}", "{\"nums\":[],\"target\":1}", "{\"nums\":[1.5],\"target\":1}",
@@ -280,6 +291,27 @@ static void countdown_hostile(void **state) {
     shut(&o);
 }
 
+/* The id, which the split is made of, holds the numbers in order: the same numbers shuffled are one problem.
+ */
+static void countdown_order(void **state) {
+    (void)state;
+    opened o = must_open(&hn_task_countdown, (const char *const[]){ "task_max_nums", "5", NULL });
+    for (int64_t i = 0; i < 500; i++) {
+        hn_item it = must_item(&o, HN_SPLIT_TRAIN, 3, i);
+        const char *p = it.id + strlen("countdown:");
+        int64_t last = 0, n = 0;
+        for (char *end; *p != '='; p = end + 1, n++) {
+            int64_t x = strtoll(p, &end, 10);
+            assert_true(x >= last);
+            last = x;
+        }
+        assert_int_equal(n, json_array_size(json_object_get(it.extra, "nums")));
+        assert_int_equal(strtoll(p + 1, NULL, 10), json_integer_value(json_object_get(it.extra, "target")));
+        hn_item_release(&it);
+    }
+    shut(&o);
+}
+
 /* Every allocation in turn fails: the item is refused and nothing is left behind. */
 static int one_item(void *ctx, hn_err *e) {
     const opened *o = ctx;
@@ -305,7 +337,8 @@ int main(void) {
         cmocka_unit_test(arith_steps_are_true), cmocka_unit_test(arith_is_pure),
         cmocka_unit_test(arith_verdicts),       cmocka_unit_test(messages_form),
         cmocka_unit_test(refused_options),      cmocka_unit_test(countdown_verdicts),
-        cmocka_unit_test(countdown_hostile),    cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(countdown_hostile),    cmocka_unit_test(countdown_order),
+        cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

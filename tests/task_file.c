@@ -116,6 +116,24 @@ static void gsm8k_marks_and_errors(void **state) {
 }
 
 /* ---- digitseq ---- */
+static const struct {
+    const char *prompt, *answer, *completion;
+    hn_verdict v;
+    double reward;
+} sequences[] = {
+    /* by hand from the rule; the rewards are those of the peer's compute_reward, plus the end's share */
+    { "1,2:6,5", "3,4,5,0,1", "3,4,5,0,1", HN_PASS, 1 },
+    { "1,2:6,5", "3,4,5,0,1", "3,4,5,0,2", HN_FAIL, 8.0 / 10 },
+    { "1,2:6,5", "3,4,5,0,1", "3,4,5,0,1,2", HN_FAIL, 9.0 / 10 },
+    { "1,2:6,5", "3,4,5,0,1", "3", HN_FAIL, 1.0 / 10 },
+    { "1,2:6,5", "3,4,5,0,1", "", HN_FAIL, 0 },
+    { "1,2:6,5", "3,4,5,0,1", " 3,4,5,0,1", HN_FAIL, 0 },
+    { "9,10:20,2", "11,12", "11,12,13", HN_FAIL, 5.0 / 6 },
+    { "7,8:20,0", "", "", HN_PASS, 1 },
+    { "7,8:20,0", "", "E000", HN_FAIL, 0 },
+    { "8,3:9,4", "7,2,6,1", "7,2,6,1", HN_PASS, 1 }, /* difference -5 = 4 modulo 9 */
+};
+
 static void digitseq(void **state) {
     (void)state;
     opened o = must_open(&hn_task_digitseq, NULL);
@@ -132,34 +150,17 @@ static void digitseq(void **state) {
         }
     }
     assert_int_equal(all, 10 * 9 * 10); /* first 0..9, difference 0..8 modulo 9, count 0..9 */
-    static const struct {
-        const char *prompt, *answer, *completion;
-        hn_verdict v;
-        double reward;
-    } cases[] = {
-        /* by hand from the rule; the rewards are those of the peer's compute_reward, plus the end's share */
-        { "1,2:6,5", "3,4,5,0,1", "3,4,5,0,1", HN_PASS, 1 },
-        { "1,2:6,5", "3,4,5,0,1", "3,4,5,0,2", HN_FAIL, 8.0 / 10 },
-        { "1,2:6,5", "3,4,5,0,1", "3,4,5,0,1,2", HN_FAIL, 9.0 / 10 },
-        { "1,2:6,5", "3,4,5,0,1", "3", HN_FAIL, 1.0 / 10 },
-        { "1,2:6,5", "3,4,5,0,1", "", HN_FAIL, 0 },
-        { "1,2:6,5", "3,4,5,0,1", " 3,4,5,0,1", HN_FAIL, 0 },
-        { "9,10:20,2", "11,12", "11,12,13", HN_FAIL, 5.0 / 6 },
-        { "7,8:20,0", "", "", HN_PASS, 1 },
-        { "7,8:20,0", "", "E000", HN_FAIL, 0 },
-        { "8,3:9,4", "7,2,6,1", "7,2,6,1", HN_PASS, 1 }, /* difference -5 = 4 modulo 9 */
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof sequences / sizeof *sequences; i++) {
         char row[100];
-        snprintf(row, sizeof row, "{\"prompt\": \"%s\"}", cases[i].prompt);
+        snprintf(row, sizeof row, "{\"prompt\": \"%s\"}", sequences[i].prompt);
         opened f = must_open(&hn_task_digitseq, (const char *const[]){ "task_file", write_file(row),
                                                                        "task_split", "train", NULL });
         hn_item it = must_item(&f, HN_SPLIT_TRAIN, 0, 0);
-        assert_string_equal(it.prompt, cases[i].prompt);
-        assert_string_equal(it.answer, cases[i].answer);
+        assert_string_equal(it.prompt, sequences[i].prompt);
+        assert_string_equal(it.answer, sequences[i].answer);
         double reward;
-        assert_int_equal(judge(&f, &it, cases[i].completion, &reward), cases[i].v);
-        if (fabs(reward - cases[i].reward) > 1e-15) fail_msg("%s: %g", cases[i].completion, reward);
+        assert_int_equal(judge(&f, &it, sequences[i].completion, &reward), sequences[i].v);
+        if (fabs(reward - sequences[i].reward) > 1e-15) fail_msg("%s: %g", sequences[i].completion, reward);
         hn_item_release(&it);
         shut(&f);
     }
@@ -227,7 +228,7 @@ static void jsonl_kinds(void **state) {
     } cases[] = {
         { "{\"question\":\"?\",\"answer\":\"Paris\"}", { NULL }, " Paris\n", HN_PASS },
         { "{\"question\":\"?\",\"answer\":\"Paris\"}", { NULL }, "paris", HN_FAIL },
-        { "{\"question\":\"?\",\"answer\":\"Paris\"}", { "task_ignore_case", "true" }, "paris", HN_PASS },
+        { "{\"question\":\"?\",\"answer\":\"Paris\"}", { "task_ignore_case", "true" }, "pARIS", HN_PASS },
         { "{\"question\":\"?\",\"answer\":\"Paris\"}",
           { "task_marker", "Answer:" },
           "x\nAnswer: Paris\ny",

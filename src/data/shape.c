@@ -357,16 +357,14 @@ static int split_chats(hn_entry *r, unsigned *notes, hn_err *e) {
 }
 
 /* The prompt of two texts is the characters they begin with alike; a blank at its end goes to the answers,
- * where tokenizers want it.  When one text begins with all of the other, the last word they share is still
- * an answer, so that none is empty. */
+ * where tokenizers want it.  When one text begins with all of the other and no blank can be given back, the
+ * last word they share is still an answer, so that none is empty. */
 static size_t shared_text(const char *a, const char *b) {
     size_t n = 0;
     while (a[n] && a[n] == b[n]) n++;
-    if (!a[n] || !b[n]) {
-        while (n > 0 && a[n - 1] == ' ') n--;
-        while (n > 0 && a[n - 1] != ' ' && a[n - 1] != '\n') n--;
-    }
+    bool prefix = !a[n] || !b[n];
     while (n > 0 && ((unsigned char)a[n] & 0xc0) == 0x80) n--; /* not inside a character */
+    while (prefix && n > 0 && a[n - 1] != ' ' && a[n - 1] != '\n') n--;
     return n > 0 && a[n - 1] == ' ' ? n - 1 : n;
 }
 
