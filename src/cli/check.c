@@ -51,7 +51,7 @@ static int invariants(hn_cli *c, const check_options *o, bool onpolicy) {
     if (rc) return rc;
     hn_check_config k = { o->prompts, o->answers,      o->max_new_tokens, o->max_prompt,
                           o->slots,   o->most_threads, o->temperature,    (uint64_t)c->common.seed };
-    int64_t room = m->net.cfg.max_position_embeddings;
+    int64_t room = hn_transformer_max_len(&m->net);
     if (k.max_prompt + k.max_new > room) k.max_new = room / 2, k.max_prompt = room - room / 2;
     tally t = { 0 };
     rc = onpolicy ? hn_check_onpolicy(m, &k, show, &t, &c->err) : hn_check_packing(m, &k, show, &t, &c->err);

@@ -160,6 +160,11 @@ static int open_data(learner *l, double *per_epoch) {
         return hn_cli_need(&l->cli, "data", NULL);
     }
     if (!rc && !l->data.n_row) rc = hn_fail(e, HN_ERANGE, "no row to learn from");
+    if (!rc && l->data.longest > hn_transformer_max_len(&l->model->net))
+        rc = hn_fail(e, HN_ERANGE,
+                     "the longest row has %lld tokens and the model has been made for %d: lower --max_length "
+                     "(with --overlong)",
+                     (long long)l->data.longest, hn_transformer_max_len(&l->model->net));
     if (rc) return rc;
     int64_t batch = batch_rows(l);
     *per_epoch = (double)hn_dataset_batches(&l->data, batch);

@@ -88,14 +88,14 @@ static bool on_token(hn_request *r, int32_t id) {
 }
 
 static int open_gen(hn_say *s, int64_t longest, hn_err *e) {
-    int64_t need = longest + s->cfg.max_new_tokens, most = s->model->net.cfg.max_position_embeddings;
+    int64_t need = longest + s->cfg.max_new_tokens, most = hn_transformer_max_len(&s->model->net);
     if (s->gen && hn_gen_max_len(s->gen) >= need) return HN_OK;
     hn_gen_close(s->gen);
     s->gen = NULL;
     if (need > most)
         return hn_fail(e, HN_ERANGE,
-                       "a prompt of %lld tokens and max_new_tokens %lld exceed the model's "
-                       "max_position_embeddings %lld: "
+                       "a prompt of %lld tokens and max_new_tokens %lld exceed the %lld "
+                       "the model is made for: "
                        "shorten the prompt or lower --max-new-tokens",
                        (long long)longest, (long long)s->cfg.max_new_tokens, (long long)most);
     return hn_gen_open(&s->gen, &s->model->net, (int)s->cfg.slots,

@@ -157,6 +157,11 @@ static hn_tensor *block(recorder *r, int i, hn_tensor *x, hn_tensor *pos, hn_ten
     return hn_add(t, x, product(r, hn_swiglu(t, gu), l->down, l->down_bias));
 }
 
+int hn_transformer_max_len(const hn_transformer *m) {
+    int most = m->cfg.max_position_embeddings, window = m->cfg.sliding_window;
+    return window > 0 && window < most ? window : most;
+}
+
 int hn_transformer_leaves(const hn_transformer *m) { return 3 + 12 * m->cfg.n_layer; }
 
 hn_tensor *hn_transformer_hidden(hn_transformer *m, hn_tape *t, hn_tensor *token, hn_tensor *pos,

@@ -32,6 +32,10 @@ void hn_transformer_release(hn_transformer *m);
  * [head_dim/2]. */
 void hn_rope_freq(const hn_hfconfig *c, hn_real *freq);
 
+/* The longest path the model may be run on: its positions, and its window where one would become active
+ * beyond it. */
+int hn_transformer_max_len(const hn_transformer *m);
+
 /* How a layer attends: a forest's spans, or the rows of a cache. */
 typedef struct hn_attend {
     hn_tensor *span;     /* [S,3] i32: training and scoring */

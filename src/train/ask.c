@@ -45,13 +45,12 @@ static int open_gen(hn_asker *k, int need, int64_t answers, hn_err *e) {
     if (k->gen && hn_gen_max_len(k->gen) >= need) return HN_OK;
     hn_gen_close(k->gen);
     k->gen = NULL;
-    int max = k->model->net.cfg.max_position_embeddings, room = need + need / 2;
+    int max = hn_transformer_max_len(&k->model->net), room = need + need / 2;
     if (need > max)
-        return hn_fail(
-            e, HN_ERANGE,
-            "the longest prompt and max_completion_length %lld make %d tokens, more than the model's "
-            "max_position_embeddings %d: lower max_completion_length",
-            (long long)k->cfg.max_completion_length, need, max);
+        return hn_fail(e, HN_ERANGE,
+                       "the longest prompt and max_completion_length %lld make %d tokens, more than the %d "
+                       "the model is made for: lower max_completion_length",
+                       (long long)k->cfg.max_completion_length, need, max);
     int64_t slots = k->cfg.slots > 0 ? k->cfg.slots : 64;
     (void)answers;
     return hn_gen_open(&k->gen, &k->model->net, (int)slots, room < max ? room : max, e);
