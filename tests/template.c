@@ -160,7 +160,8 @@ static void error_messages(void **state) {
     check_error("{{ l\n.x\n.y }}", HN_EPARSE, "line 3", "'x' is undefined");
     check_error("{{ strftime_now('%Y') }}", HN_EUNSUP, "line 1", "pin a date");
     check_error("{{ l | map('upper') }}", HN_EUNSUP, "line 1", "generator");
-    check_error("{{ '%s' % 1 }}", HN_EUNSUP, "line 1", "%");
+    check_error("{{ '%c' % 1 }}", HN_EUNSUP, "line 1", "%c");
+    check_error("{{ '{:d}'.format(1) }}", HN_EUNSUP, "line 1", "{:d}");
     check_error("{{ joiner(',') }}", HN_EUNSUP, "line 1", "joiner");
     check_error("\xff", HN_EPARSE, "line 1", "UTF-8");
     check_error("{{ 9223372036854775807 + 1 }}", HN_ERANGE, "line 1", "64 bits");

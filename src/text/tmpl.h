@@ -393,6 +393,10 @@ size_t tm_line_break(const char *p, size_t n);
 bool tm_lines(tm_run *r, tm_str *s, bool keep, tm_val *out); /* splitlines */
 bool tm_pairs(tm_run *r, const tm_dict *d, tm_val *out);     /* [(key, value)] */
 
+bool tm_format(tm_run *r, tm_str *s, const tm_val *v, tm_val *out); /* s % v */
+bool tm_filter_format(tm_run *r, const tm_call *c, tm_val *out);
+bool tm_method_format(tm_run *r, const tm_call *c, tm_val *out);
+
 /* printing (tmpl_print.c) */
 bool tm_print(tm_run *r, const tm_val *v, tm_str **out);        /* Python's str() */
 bool tm_repr(tm_run *r, const tm_val *v, tm_org org, tm_sb *b); /* org: of a number, none... */

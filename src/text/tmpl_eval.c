@@ -330,7 +330,7 @@ bool tm_binary(tm_run *r, int op, const tm_val *a, const tm_val *b, tm_val *out)
         if (box_a && whole_b) return repeat(r, a, k, out);
         if (box_b && whole_a) return repeat(r, b, i, out);
     }
-    if (op == T_MOD && a->kind == TM_STR) return tm_fail(r, HN_EUNSUP, "formatting with %% is not supported");
+    if (op == T_MOD && a->kind == TM_STR) return tm_format(r, a->u.s, b, out);
     return tm_fail(r, HN_EPARSE, "'%s' is not defined between %s and %s", op_text(op), tm_kind_name(a),
                    tm_kind_name(b));
 }

@@ -240,7 +240,7 @@ static tm_node *dot(tm_parser *p, tm_node *n, int line) {
 bool tm_parse_args(tm_parser *p, tm_node **args) {
     if (!tm_expect(p, T_LPAREN)) return false;
     tm_node **end = args;
-    bool kw_seen = false, dstar_seen = false;
+    bool kw_seen = false, star_seen = false, dstar_seen = false;
     while (!tm_skip(p, T_RPAREN)) {
         if (end != args) {
             if (!tm_expect(p, T_COMMA)) return false;
@@ -258,9 +258,14 @@ bool tm_parse_args(tm_parser *p, tm_node **args) {
             if (n && !n->a) return false;
         } else n = tm_parse_expr(p, true);
         if (!n) return false;
-        if (dstar_seen || (kw_seen && !kw && !dstar))
+        bool plain = !kw && !star && !dstar;
+        if (dstar_seen || (star && star_seen) || (plain && (star_seen || kw_seen)))
             return tm_parse_fail(p, line, HN_EPARSE, "positional argument after a named one");
-        kw_seen |= kw || star;
+        for (const tm_node *k = *args; kw && k != n && k; k = k->next)
+            if (k->kind == N_KW && !strcmp(k->name, n->name))
+                return tm_parse_fail(p, line, HN_EPARSE, "the argument '%s' is given twice", n->name);
+        kw_seen |= kw;
+        star_seen |= star;
         dstar_seen |= dstar;
         *end = n;
         end = &n->next;

@@ -310,6 +310,7 @@ const tm_fn *tm_filter_find(const char *name) {
                                    { "safe", "", 0, f_safe, 0 },
                                    { "escape", "", 0, f_safe, 1 },
                                    { "e", "", 0, f_safe, 1 },
+                                   { "format", "*", 0, tm_filter_format, 0 },
                                    { "wordcount", "", 0, f_wordcount, 0 },
                                    { "indent", "width first blank", 0, f_indent, 0 },
                                    { "int", "default base", 0, f_int, 0 },

@@ -532,6 +532,7 @@ const tm_fn *tm_method_find(tm_kind kind, const char *name) {
                                  { "join", "iterable", 1, m_join, 0 },
                                  { "removeprefix", "prefix", 1, m_remove, 0 },
                                  { "removesuffix", "suffix", 1, m_remove, 1 },
+                                 { "format", "*", 0, tm_method_format, 0 },
                                  { "upper", "", 0, m_case, TM_UPPER },
                                  { "lower", "", 0, m_case, TM_LOWER },
                                  { "title", "", 0, m_case, TM_TITLE_WORDS },

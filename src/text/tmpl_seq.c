@@ -264,7 +264,10 @@ static bool f_first(tm_run *r, const tm_call *c, tm_val *out) { /* fn->arg: 1 la
     }
     if (!tm_items(r, &c->self, &items, &n)) return false;
     *out = n ? items[c->fn->arg ? n - 1 : 0] : tm_undef("No item, sequence was empty.");
-    return true;
+    if (n && c->fn->arg &&
+        c->self.kind == TM_STR) /* reversed() indexes, and an index into Markup is Markup */
+        *out = tm_of_str(tm_str_mark(r, out->u.s, c->self.u.s->safe));
+    return out->kind != TM_STR || out->u.s;
 }
 
 static bool copy_items(tm_run *r, const tm_val *v, tm_kind kind, bool reverse, tm_val *out) {
@@ -287,7 +290,9 @@ static bool f_reverse(tm_run *r, const tm_call *c, tm_val *out) {
     const tm_list *chars = out->u.l;
     for (int64_t i = 0; i < chars->n; i++)
         if (!tm_sb_str(&b, chars->v[i].u.s)) return false;
-    return tm_sb_take(&b, out);
+    if (!tm_sb_take(&b, out)) return false;
+    out->u.s->safe = c->self.u.s->safe;
+    return true;
 }
 
 static bool f_items(tm_run *r, const tm_call *c, tm_val *out) {
