@@ -201,6 +201,7 @@ static void put(hn_tensor *const in[], int s, int begin, int len, int parent) {
 static void chains(hn_tensor *const in[]) { /* 8 of 256 */
     for (int s = 0; s < 8; s++) put(in, s, 256 * s, 256, -1);
 }
+static void one(hn_tensor *const in[]) { put(in, 0, 0, TOKENS, -1); }
 static void group(hn_tensor *const in[]) { /* a prompt of 256 with 16 answers of 112 */
     put(in, 0, 0, 256, -1);
     for (int s = 1; s < 17; s++) put(in, s, 256 + 112 * (s - 1), 112, 0);
@@ -267,9 +268,9 @@ static void cache_shared(hn_tensor *const in[]) { cache(in, 256); }
 /* clang-format off */
 static const row rows[] = {
     ATTN("attn_8x256_h8", 8, 8, 8, chains, 0.4), ATTN("attn_8x256_h8_g2", 8, 2, 8, chains, 0.4),
-    ATTN("attn_256+16x112_h8", 8, 8, 17, group, 0.4),
+    ATTN("attn_1x2048_h8", 8, 8, 1, one, 0.4), ATTN("attn_256+16x112_h8", 8, 8, 17, group, 0.4),
     BACK("attn_b_8x256_h8", 8, 8, 8, chains, 0.3), BACK("attn_b_8x256_h8_g2", 8, 2, 8, chains, 0.3),
-    BACK("attn_b_256+16x112_h8", 8, 8, 17, group, 0.3),
+    BACK("attn_b_1x2048_h8", 8, 8, 1, one, 0.3), BACK("attn_b_256+16x112_h8", 8, 8, 17, group, 0.3),
     DECODE("attnkv_32at300_h8", cache_apart), DECODE("attnkv_32at300_h8_shared256", cache_shared),
     { .name = "add_512", .op = &hn_op_add, .in = { MAT(TOKENS, 512), MAT(TOKENS, 512) }, .memory = true, .goal = 0.8 },
     { .name = "rmsnorm_512", .op = &hn_op_rmsnorm, .in = { MAT(TOKENS, 512), VEC(512) }, .memory = true, .goal = 0.8 },

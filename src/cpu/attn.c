@@ -9,9 +9,8 @@
 #include "cpu/slots.h"
 
 enum {
-    PIECE = 128, /* query rows of a span that go together */
-    RUN = 256,   /* tokens of an item */
-    ROWS = 96    /* rows (of all heads) whose running state is kept at once */
+    ROWS = 96, /* rows (of all heads) whose running state is kept at once */
+    PIECE = 96 /* query rows of a span that go together */
 };
 
 /* ---- over a forest ----
@@ -92,7 +91,7 @@ static void forward_slice(void *ctx, int64_t lo, int64_t hi) {
     t.v = t.kt + (int64_t)t.positions * c->f.D;
     for (int64_t i = lo; i < hi; i++) {
         int g = (int)(i % c->f.G);
-        const int32_t *run = c->run + i / c->f.G;
+        const int32_t *run = c->run + (c->n_run - 1 - i / c->f.G); /* ends of paths cost more: they go first */
         for (const piece *p = c->piece + run[0]; p < c->piece + run[1]; p++) {
             hn_tiles_fill(&t, &c->f, g, p->span, p->from + p->n);
             piece_rows(c, &t, g, p);
@@ -102,13 +101,14 @@ static void forward_slice(void *ctx, int64_t lo, int64_t hi) {
     hn_slots_give(&c->slots, area);
 }
 
-/* Cuts the spans into pieces and these into runs. */
+/* Cuts the spans into pieces and these into runs: of a few hundred tokens, so that their rows stay in the
+ * second-level cache, but not of few tokens of a long path, which each run gathers anew. */
 static void cut(forward *c, const plan *p) {
-    int32_t n = 0, tokens = RUN;
+    int32_t n = 0, most = (int32_t)hn_most(256, hn_least(1024, c->f.longest / 4)), tokens = most;
     for (int32_t s = 0; s < c->f.n_span; s++)
         for (int32_t i = 0, len = c->f.span[3 * s + 1]; i < len; i += PIECE, n++) {
             p->piece[n] = (piece){ s, i, (int32_t)hn_least(PIECE, len - i) };
-            if (tokens >= RUN) p->run[c->n_run++] = n, tokens = 0;
+            if (tokens >= most) p->run[c->n_run++] = n, tokens = 0;
             tokens += p->piece[n].n;
         }
     p->run[c->n_run] = n;
