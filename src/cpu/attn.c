@@ -91,7 +91,7 @@ static void forward_slice(void *ctx, int64_t lo, int64_t hi) {
     t.v = t.kt + (int64_t)t.positions * c->f.D;
     for (int64_t i = lo; i < hi; i++) {
         int g = (int)(i % c->f.G);
-        const int32_t *run = c->run + (c->n_run - 1 - i / c->f.G); /* ends of paths cost more: they go first */
+        const int32_t *run = c->run + (c->n_run - 1 - i / c->f.G); /* ends of paths first: they cost more */
         for (const piece *p = c->piece + run[0]; p < c->piece + run[1]; p++) {
             hn_tiles_fill(&t, &c->f, g, p->span, p->from + p->n);
             piece_rows(c, &t, g, p);
