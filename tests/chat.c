@@ -43,6 +43,14 @@ static const char drawn_in[] =
     "{% for t in messages[loop.index:] if t.role == 'tool' and m.tool_calls %}(answer {{ t.content }}){% "
     "endfor %}<end>\n"
     "{% endif %}{% endfor %}{% if add_generation_prompt %}<assistant>{% else %}</s>{% endif %}";
+/* The prompt opens what the content itself holds; an answer goes on after the tool's. */
+static const char opened[] = "{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}"
+                             "{% if add_generation_prompt %}<assistant><think>\n{% endif %}";
+static const char goes_on[] = "{% for m in messages if m.role != 'tool' %}{% set at = loop.index %}<{{ "
+                              "m.role }}>{% for c in m.tool_calls or [] %}"
+                              "[call {{ c.name }}]{% if messages[at] %}(answer {{ messages[at].content }}){% "
+                              "endif %}{% endfor %}{{ m.content }}<end>"
+                              "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
 static const char with_default[] =
     "{% for m in messages %}{% if loop.first and m.role != 'system' %}<system>default<end>{% endif %}<{{ "
     "m.role }}>"
@@ -132,6 +140,12 @@ static void own_marks(void **state) {
               "[" USER("a") ",{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\"}}]},"
                             "{\"role\":\"tool\",\"content\":\"7\"}," BOT("") "]",
               "<user>a<end>\n<assistant>«[call f]»(answer 7)<end>\n<assistant>«<end>»\n</s>");
+    check_own(opened, "[" USER("a") "," BOT("<think>\\nb</think>c") "]",
+              "<user>a<end><assistant><think>\n«b</think>c<end>»");
+    check_own(goes_on,
+              "[" USER("a") ",{\"role\":\"assistant\",\"content\":\"so\",\"tool_calls\":[{\"name\":\"f\"}]},"
+                            "{\"role\":\"tool\",\"content\":\"7\"}]",
+              "<user>a<end><assistant>«[call f]»(answer 7)«so<end>»");
     check_own(with_default, "[" BOT("a") "," USER("b") "," BOT("<assistant>") "]",
               "<system>default<end><assistant>«a<end>»<user>b<end><assistant>«<assistant><end>»");
 }
