@@ -9,7 +9,7 @@
 #include "cpu/gemm_kernels.h"
 
 enum {
-    A_BYTES = 1 << 19,    /* of A in a block: half of a small second-level cache */
+    A_BYTES = 1 << 20,    /* of A in a block: half of the second-level cache of a core with AMX */
     SLICE_BYTES = 1 << 16 /* of a side, packed by one slice */
 };
 

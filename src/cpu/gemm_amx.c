@@ -55,18 +55,32 @@ static void pack_tile(char *dst, const hn_side *s, int64_t l, int64_t k, bool as
     HN_UNROLL for (int i = 0; i < T; i++) _mm512_storeu_si512(dst + i * 64, v[i]);
 }
 
-static void pack_a(void *dst, const hn_side *s, int64_t lo, int64_t hi) {
-    int64_t steps = (s->K + KS - 1) / KS;
-    for (int64_t p = lo * 2; p < hi * 2; p++)
-        for (int64_t i = 0; i < steps; i++)
-            pack_tile((char *)dst + (p * steps + i) * TILE, s, p * T, i * KS, true);
+/* Row tiles of A, and column tiles of B, which lie in pairs. */
+static void tile_a(char *dst, const hn_side *s, int64_t steps, int64_t t, int64_t i) {
+    pack_tile(dst + (t * steps + i) * TILE, s, t * T, i * KS, true);
+}
+static void tile_b(char *dst, const hn_side *s, int64_t steps, int64_t t, int64_t i) {
+    pack_tile(dst + ((t / 2 * steps + i) * 2 + t % 2) * TILE, s, t * T, i * KS, false);
 }
 
-static void pack_b(void *dst, const hn_side *s, int64_t lo, int64_t hi) {
+/* Tiles [lo,hi) in the order in which the source lies in memory. */
+HN_INLINE void tiles(char *dst, const hn_side *s, int64_t lo, int64_t hi,
+                     void (*each)(char *, const hn_side *, int64_t, int64_t, int64_t)) {
     int64_t steps = (s->K + KS - 1) / KS;
-    for (int64_t p = lo; p < hi; p++)
-        for (int64_t i = 0; i < 2 * steps; i++)
-            pack_tile((char *)dst + (p * steps * 2 + i) * TILE, s, (p * 2 + i % 2) * T, i / 2 * KS, false);
+    if (s->ls == 1) {
+        for (int64_t i = 0; i < steps; i++)
+            for (int64_t t = lo; t < hi; t++) each(dst, s, steps, t, i);
+    } else {
+        for (int64_t t = lo; t < hi; t++)
+            for (int64_t i = 0; i < steps; i++) each(dst, s, steps, t, i);
+    }
+}
+
+static void pack_a(void *dst, const hn_side *s, int64_t lo, int64_t hi) {
+    tiles(dst, s, 2 * lo, 2 * hi, tile_a);
+}
+static void pack_b(void *dst, const hn_side *s, int64_t lo, int64_t hi) {
+    tiles(dst, s, 2 * lo, 2 * hi, tile_b);
 }
 
 /* ---- products: tiles 0..3 sums, 4 5 of A, 6 7 of B ---- */

@@ -15,8 +15,9 @@ enum {
     MR = HN_SIMD ? 6 : 4,
     NV = HN_SIMD == 2 ? 4 : 2,
     NR = NV * VL,
-    KB = 512, /* k of a block, so that its part of a panel stays near over the passes */
-    AP = 48,  /* rows of a block, a multiple of MR; packed A is panels of MR rows, [K][MR] */
+    KB = 512,  /* k of a block, so that its part of a panel stays near over the passes */
+    AP = 48,   /* rows of a block, a multiple of MR; packed A is panels of MR rows, [K][MR] */
+    DEEP = 64, /* k packed at a time */
     LINE = 64,
     LINES = NR * 4 / LINE /* of a panel at one k */
 };
@@ -54,30 +55,29 @@ static void strip(float *dst, const hn_side *s, int64_t per, int64_t l, int64_t 
     }
 }
 
-static void strip_b(float *dst, const hn_side *s, int64_t p, int64_t k) {
-    strip(dst + p * NR * s->K + k * NR, s, NR, p * NR, k);
+static void strip_b(float *dst, const hn_side *s, int64_t p, int64_t k0, int64_t k1) {
+    for (int64_t k = k0; k < k1; k += VL) strip(dst + p * NR * s->K + k * NR, s, NR, p * NR, k);
 }
 
 /* AP rows of A at once, then parted into panels of MR. */
-static void strip_a(float *dst, const hn_side *s, int64_t g, int64_t k) {
-    float t[VL * AP];
-    strip(t, s, AP, g * AP, k);
+static void strip_a(float *dst, const hn_side *s, int64_t g, int64_t k0, int64_t k1) {
+    float t[DEEP * AP];
+    for (int64_t k = k0; k < k1; k += VL) strip(t + (k - k0) * AP, s, AP, g * AP, k);
     for (int64_t r = 0; r < AP; r += MR) {
-        float *to = dst + (g * AP + r) * s->K + k * MR;
-        for (int64_t i = 0; i < low(VL, s->K - k); i++)
-            vstore_n(to + i * MR, MR, vload_n(t + i * AP + r, MR));
+        float *to = dst + (g * AP + r) * s->K;
+        for (int64_t k = k0; k < k1; k++) vstore_n(to + k * MR, MR, vload_n(t + (k - k0) * AP + r, MR));
     }
 }
 
 /* Panels [lo,hi) in the order in which the source lies in memory. */
 HN_INLINE void panels(float *dst, const hn_side *s, int64_t lo, int64_t hi,
-                      void (*each)(float *, const hn_side *, int64_t, int64_t)) {
+                      void (*each)(float *, const hn_side *, int64_t, int64_t, int64_t)) {
     if (s->ls == 1) {
-        for (int64_t k = 0; k < s->K; k += VL)
-            for (int64_t p = lo; p < hi; p++) each(dst, s, p, k);
+        for (int64_t k = 0; k < s->K; k += DEEP)
+            for (int64_t p = lo; p < hi; p++) each(dst, s, p, k, low(k + DEEP, s->K));
     } else {
         for (int64_t p = lo; p < hi; p++)
-            for (int64_t k = 0; k < s->K; k += VL) each(dst, s, p, k);
+            for (int64_t k = 0; k < s->K; k += DEEP) each(dst, s, p, k, low(k + DEEP, s->K));
     }
 }
 
