@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "format/json.h"
+#include "base/json.h"
 #include "shared.h"
 
 #define SIZES                                                                                                \

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "format/json.h"
+#include "base/json.h"
 #include "shared.h"
 
 /* Odd spacing, an unknown key, a number that no printer would write so: all must survive a save. */

@@ -185,6 +185,11 @@ int hn_jsonl_row(const hn_jsonl *f, int64_t i, json_t **row, hn_err *e) {
     size_t n;
     const char *text = hn_jsonl_text(f, i, &n);
     json_error_t why;
+    *row = NULL;
+    if (memchr(text, 0, n)) /* jansson passes over them */
+        return hn_fail(e, HN_EPARSE,
+                       "%s, line %lld: a zero byte: the file is damaged, or UTF-16 (iconv -t UTF-8)", f->path,
+                       (long long)f->row[i].line);
     const size_t how = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY; /* any: what is no object is told below */
     *row = json_loadb(text, n, how, &why);
     if (!*row && json_error_code(&why) == json_error_numeric_overflow) {

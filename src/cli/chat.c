@@ -20,14 +20,6 @@ static const hn_opt table[] = {
     { 0 },
 };
 
-static bool print_text(void *ctx, int64_t index, const char *text, size_t n) {
-    (void)ctx;
-    (void)index;
-    fwrite(text, 1, n, stdout);
-    fflush(stdout);
-    return hn_cli_stopped(NULL);
-}
-
 static int add(json_t *messages, const char *role, const char *text, hn_err *e) {
     json_t *m = json_pack("{s:s, s:s}", "role", role, "content", text);
     return m && !json_array_append_new(messages, m) ? HN_OK
@@ -84,7 +76,7 @@ static int run(int argc, char **argv) {
     if (!rc) rc = hn_cli_add(&c, "Sampling", hn_say_opts, &o.say);
     if (!rc) rc = hn_cli_ready(&c);
     if (!rc) rc = hn_cli_model(&c, &m);
-    hn_say s = { .model = m, .cfg = o.say, .seed = (uint64_t)c.common.seed, .stream = print_text };
+    hn_say s = { .model = m, .cfg = o.say, .seed = (uint64_t)c.common.seed, .stream = hn_cli_print_text };
     s.cfg.slots = 1;
     if (!rc) rc = talk(&c, &o, &s);
     hn_say_release(&s);

@@ -30,14 +30,6 @@ static const hn_opt table[] = {
 /* clang-format on */
 
 /* ---- one prompt: text on standard output as it comes ---- */
-static bool print_text(void *ctx, int64_t index, const char *text, size_t n) {
-    (void)ctx;
-    (void)index;
-    fwrite(text, 1, n, stdout);
-    fflush(stdout);
-    return hn_cli_stopped(NULL);
-}
-
 static int prompt_ids(hn_cli *c, const generate_options *o, const hn_model *m, hn_ids *id) {
     if (!o->chat) return hn_model_prompt(m, o->prompt, NULL, id, &c->err);
     json_t *messages = o->system ? json_pack("[{s:s, s:s}, {s:s, s:s}]", "role", "system", "content",
@@ -54,7 +46,7 @@ static int one(hn_cli *c, const generate_options *o, hn_say *s) {
     hn_said *out = hn_alloc((size_t)o->n * sizeof *out);
     int rc = out ? prompt_ids(c, o, s->model, &id)
                  : hn_fail(&c->err, HN_ENOMEM, "no memory for %lld answers", (long long)o->n);
-    s->stream = o->n == 1 ? print_text : NULL;
+    s->stream = o->n == 1 ? hn_cli_print_text : NULL;
     if (!rc) rc = hn_say_run(s, &id, 1, (int)o->n, 0, out, &c->err);
     for (int64_t k = 0; k < o->n && !rc; k++) {
         if (o->n > 1) printf("--- %lld\n%s", (long long)k + 1, out[k].text.data);

@@ -1,5 +1,6 @@
 /* init.c - `hone init`: a model from nothing. */
 #include "base/io.h"
+#include "base/json.h"
 #include "cli/cli.h"
 #include "cli/models.h"
 #include "cpu/backend.h"
@@ -35,9 +36,9 @@ static int get_tokenizer(hn_cli *c, const init_options *o, hn_tok **t) {
 
 /* config.json's vocab_size follows the tokenizer: a larger one in the file is kept as padding. */
 static int get_config(hn_cli *c, const hn_tok *t, hn_hfconfig *k, json_t **json) {
-    json_error_t je;
-    json_t *j = json_load_file(c->common.config ? c->common.config : "", 0, &je);
-    if (!j) return hn_fail(&c->err, HN_EPARSE, "%s: line %d: %s", c->common.config, je.line, je.text);
+    json_t *j;
+    int rc = hn_json_read(&j, c->common.config, &c->err);
+    if (rc) return rc;
     const json_t *v = json_object_get(j, "vocab_size");
     int size = hn_tok_size(t);
     if (!json_is_integer(v) || json_integer_value(v) < size)
@@ -52,7 +53,7 @@ static int get_config(hn_cli *c, const hn_tok *t, hn_hfconfig *k, json_t **json)
         int r = hn_tok_role_id(t, id[i].role);
         json_object_set_new(j, id[i].key, r < 0 ? json_null() : json_integer(r));
     }
-    int rc = hn_hfconfig_read(k, j, c->common.config, &c->err);
+    rc = hn_hfconfig_read(k, j, c->common.config, &c->err);
     *json = j;
     return rc;
 }

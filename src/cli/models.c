@@ -20,6 +20,14 @@ int hn_cli_model(hn_cli *c, hn_model **m) {
     return HN_OK;
 }
 
+bool hn_cli_print_text(void *ctx, int64_t index, const char *text, size_t n) {
+    (void)ctx;
+    (void)index;
+    fwrite(text, 1, n, stdout);
+    fflush(stdout);
+    return hn_cli_stopped(NULL);
+}
+
 int hn_cli_task(hn_cli *c, const char *name, const hn_task **t, void **priv) {
     if (!(*t = hn_task_find(name, &c->err))) return c->err.code;
     if (!(*priv = hn_alloc((*t)->priv_size + 1))) return hn_fail(&c->err, HN_ENOMEM, "no memory for a task");

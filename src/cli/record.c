@@ -1,6 +1,7 @@
 /* record.c - metrics and samples to the run store and to TensorBoard. */
 #include "cli/record.h"
 #include "base/io.h"
+#include "base/json.h"
 #include "cpu/cpu.h"
 #include "format/tfevents.h"
 
@@ -50,15 +51,14 @@ int hn_record_config(hn_cli *c, const hn_model *m, json_t **config) {
 
 /* run.json: {"command","store","run","events"}. */
 static int read_marker(const char *path, char **store, int64_t *run, char **events, hn_err *e) {
-    json_error_t je;
-    json_t *j = json_load_file(path, 0, &je);
-    if (!j) return hn_fail(e, HN_EPARSE, "%s: line %d: %s", path, je.line, je.text);
+    json_t *j;
+    int rc = hn_json_read(&j, path, e);
+    if (rc) return rc;
     const char *s = json_string_value(json_object_get(j, "store")),
                *v = json_string_value(json_object_get(j, "events"));
     const json_t *n = json_object_get(j, "run");
-    int rc = s && v && json_is_integer(n)
-                 ? HN_OK
-                 : hn_fail(e, HN_EPARSE, "%s: store, run or events is missing", path);
+    rc = s && v && json_is_integer(n) ? HN_OK
+                                      : hn_fail(e, HN_EPARSE, "%s: store, run or events is missing", path);
     *store = rc ? NULL : hn_strdup(s);
     *events = rc ? NULL : hn_strdup(v);
     *run = json_integer_value(n);

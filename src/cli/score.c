@@ -103,7 +103,7 @@ static int run(int argc, char **argv) {
     if (!rc) rc = hn_cli_model(&c, &m);
     if (!rc && o.text && !m->tok)
         rc = hn_fail(&c.err, HN_EUNSUP, "%s has no tokenizer: give --ids", c.common.model);
-    if (!rc && o.text) rc = hn_tok_encode(m->tok, o.text, strlen(o.text), o.add_special, &id, &c.err);
+    if (!rc && o.text) rc = hn_model_encode(m, o.text, strlen(o.text), o.add_special, &id, &c.err);
     for (int64_t i = 0; i < id.n && !rc; i++)
         if (id.id[i] >= m->net.cfg.vocab_size)
             rc = hn_fail(&c.err, HN_ERANGE, "--ids: %d is outside the model's vocabulary of %d", id.id[i],

@@ -63,14 +63,6 @@ static void mark_ranges(loader *l, int64_t at, size_t base, int32_t from) {
     }
 }
 
-static int encode(loader *l, const char *s, size_t n, bool special, hn_ids *to, hn_err *e) {
-    int rc = hn_tok_encode(l->m->tok, s, n, special, to, e);
-    if (!rc && to->dropped)
-        rc = hn_fail(e, HN_EUNSUP, "%lld bytes of the text have no token in this vocabulary",
-                     (long long)to->dropped);
-    return rc;
-}
-
 /* prompt messages followed by answer messages. */
 static json_t *joined(const hn_entry *r, const json_t *answer) {
     json_t *all = r->prompt.messages ? json_copy(r->prompt.messages) : json_array();
@@ -107,14 +99,14 @@ static int whole(loader *l, hn_err *e) {
     const hn_part *p = &l->row->answer;
     int rc;
     if (p->text) {
-        rc = encode(l, p->text, strlen(p->text), true, &l->ids, e);
+        rc = hn_model_encode(l->m, p->text, strlen(p->text), true, &l->ids, e);
         if (!rc) rc = add_eos(l, &l->ids, e);
         return rc ? rc : mark(l, 0, true, e);
     }
     hn_buf_clear(&l->full);
     l->said.n = 0;
     rc = hn_model_render(l->m, p->messages, l->row->tools, NULL, false, &l->full, &l->said, e);
-    if (!rc) rc = encode(l, l->full.data ? l->full.data : "", l->full.n, false, &l->ids, e);
+    if (!rc) rc = hn_model_encode(l->m, l->full.data ? l->full.data : "", l->full.n, false, &l->ids, e);
     if (!rc) rc = mark(l, 0, true, e);
     if (!rc && l->c->assistant_only_loss) mark_ranges(l, 0, 0, 0);
     return rc;
@@ -124,17 +116,17 @@ static int completion(loader *l, hn_err *e) {
     const hn_part *p = &l->row->prompt, *a = &l->row->answer;
     int rc;
     if (a->text) {
-        rc = encode(l, p->text, strlen(p->text), true, &l->ids, e);
+        rc = hn_model_encode(l->m, p->text, strlen(p->text), true, &l->ids, e);
         int64_t n = l->ids.n;
-        if (!rc) rc = encode(l, a->text, strlen(a->text), false, &l->ids, e);
+        if (!rc) rc = hn_model_encode(l->m, a->text, strlen(a->text), false, &l->ids, e);
         if (!rc) rc = add_eos(l, &l->ids, e);
         if (!rc) rc = mark(l, 0, !l->c->completion_only_loss, e);
         return rc ? rc : mark(l, n, true, e);
     }
     if ((rc = render_pair(l, a->messages, e))) return rc;
-    rc = encode(l, l->text.data, l->text.n, false, &l->ids, e);
+    rc = hn_model_encode(l->m, l->text.data, l->text.n, false, &l->ids, e);
     int64_t n = l->ids.n;
-    if (!rc) rc = encode(l, l->full.data + l->text.n, l->full.n - l->text.n, false, &l->ids, e);
+    if (!rc) rc = hn_model_encode(l->m, l->full.data + l->text.n, l->full.n - l->text.n, false, &l->ids, e);
     if (!rc) rc = mark(l, 0, !l->c->completion_only_loss, e);
     if (!rc) mark_ranges(l, n, l->text.n, (int32_t)json_array_size(p->messages));
     return rc;
@@ -142,10 +134,11 @@ static int completion(loader *l, hn_err *e) {
 
 static int answer_ids(loader *l, const hn_part *a, hn_ids *to, hn_err *e) {
     hn_ids_clear(to);
-    int rc = a->text ? encode(l, a->text, strlen(a->text), false, to, e) : render_pair(l, a->messages, e);
+    int rc = a->text ? hn_model_encode(l->m, a->text, strlen(a->text), false, to, e)
+                     : render_pair(l, a->messages, e);
     if (rc) return rc;
     if (a->text) return add_eos(l, to, e);
-    return encode(l, l->full.data + l->text.n, l->full.n - l->text.n, false, to, e);
+    return hn_model_encode(l->m, l->full.data + l->text.n, l->full.n - l->text.n, false, to, e);
 }
 
 /* ---- what to do with a row ---- */
@@ -191,8 +184,8 @@ static int pair(loader *l, int64_t line, hn_dataset *d, hn_ids *rejected, counts
     int rc = answer_ids(l, &r->answer, &l->side, e);
     if (!rc) rc = answer_ids(l, &r->rejected, rejected, e);
     if (!rc)
-        rc = r->prompt.text ? encode(l, r->prompt.text, strlen(r->prompt.text), true, &l->ids, e)
-                            : encode(l, l->text.data, l->text.n, false, &l->ids, e);
+        rc = r->prompt.text ? hn_model_encode(l->m, r->prompt.text, strlen(r->prompt.text), true, &l->ids, e)
+                            : hn_model_encode(l->m, l->text.data, l->text.n, false, &l->ids, e);
     if (rc) return rc;
     int64_t n = l->ids.n, c = l->side.n, j = rejected->n, most = l->c->max_length;
     if (!n)

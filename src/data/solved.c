@@ -8,7 +8,7 @@ static int one(const hn_model *m, const hn_item *it, bool whole, int64_t max_len
     hn_ids id = { 0 };
     int rc = hn_model_prompt(m, it->prompt, it->messages, &id, e);
     int64_t prompt = id.n;
-    if (!rc) rc = hn_tok_encode(m->tok, it->solution, strlen(it->solution), false, &id, e);
+    if (!rc) rc = hn_model_encode(m, it->solution, strlen(it->solution), false, &id, e);
     if (!rc && m->n_stop) rc = hn_ids_add(&id, m->stop[0], 0, 0);
     uint8_t *act = rc ? NULL : hn_alloc((size_t)id.n + 1);
     if (!rc && !act) rc = hn_fail(e, HN_ENOMEM, "no memory for a row");

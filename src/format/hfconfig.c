@@ -2,8 +2,8 @@
 #include "format/hfconfig.h"
 
 #include "base/io.h"
+#include "base/json.h"
 #include "base/opt.h"
-#include "format/json.h"
 #include <math.h>
 #include <string.h>
 

@@ -2,7 +2,7 @@
 #include "format/hfdir.h"
 
 #include "base/io.h"
-#include "format/json.h"
+#include "base/json.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>

@@ -5,8 +5,8 @@
 #include "format/safetensors.h"
 
 #include "base/io.h"
+#include "base/json.h"
 #include "format/half.h"
-#include "format/json.h"
 #include <stdlib.h>
 #include <string.h>
 

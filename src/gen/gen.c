@@ -140,6 +140,20 @@ void hn_gen_close(hn_gen *g) {
 
 int hn_gen_max_len(const hn_gen *g) { return g->max_len; }
 
+int hn_gen_room(hn_gen **g, hn_transformer *m, int slots, int64_t longest, int64_t most, const char *limit,
+                hn_err *e) {
+    int64_t need = longest + most, max = hn_transformer_max_len(m), room = need + need / 2;
+    if (need > max)
+        return hn_fail(e, HN_ERANGE,
+                       "a prompt of %lld tokens and %s %lld exceed the %lld tokens the model is made for: "
+                       "shorten the prompt or lower %s",
+                       (long long)longest, limit, (long long)most, (long long)max, limit);
+    if (*g && (*g)->max_len >= need) return HN_OK;
+    hn_gen_close(*g);
+    *g = NULL;
+    return hn_gen_open(g, m, slots, (int)(room < max ? room : max), e);
+}
+
 int hn_gen_submit(hn_gen *g, hn_request *r, hn_err *e) {
     if (r->n_prompt < 1) return hn_fail(e, HN_ERANGE, "an empty prompt: nothing predicts its first token");
     if (r->max_new < 1) return hn_fail(e, HN_ERANGE, "max_new_tokens is %d: at least 1", r->max_new);

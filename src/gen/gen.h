@@ -48,6 +48,10 @@ typedef struct hn_gen hn_gen;
 int hn_gen_open(hn_gen **g, hn_transformer *m, int slots, int max_len, hn_err *e);
 void hn_gen_close(hn_gen *g);
 int hn_gen_max_len(const hn_gen *g);
+/* Makes sure that *g has room for prompts of `longest` tokens and answers of `most`; `limit` names the key
+ * that sets `most`, for the message when the model is not made for so many.  A *g of NULL is opened. */
+int hn_gen_room(hn_gen **g, hn_transformer *m, int slots, int64_t longest, int64_t most, const char *limit,
+                hn_err *e);
 int hn_gen_submit(hn_gen *g, hn_request *r, hn_err *e);
 /* Advances everything by one step; how many requests are unfinished, or < 0.  The weights may change between
  * steps only when nothing is unfinished. */

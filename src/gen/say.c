@@ -87,25 +87,11 @@ static bool on_token(hn_request *r, int32_t id) {
     return show(v, b->n > back ? b->n - (back ? back - 1 : 0) : back ? 0 : b->n);
 }
 
-static int open_gen(hn_say *s, int64_t longest, hn_err *e) {
-    int64_t need = longest + s->cfg.max_new_tokens, most = hn_transformer_max_len(&s->model->net);
-    if (s->gen && hn_gen_max_len(s->gen) >= need) return HN_OK;
-    hn_gen_close(s->gen);
-    s->gen = NULL;
-    if (need > most)
-        return hn_fail(e, HN_ERANGE,
-                       "a prompt of %lld tokens and max_new_tokens %lld exceed the %lld "
-                       "the model is made for: "
-                       "shorten the prompt or lower --max-new-tokens",
-                       (long long)longest, (long long)s->cfg.max_new_tokens, (long long)most);
-    return hn_gen_open(&s->gen, &s->model->net, (int)s->cfg.slots,
-                       (int)(need + need / 2 < most ? need + need / 2 : most), e);
-}
-
 int hn_say_run(hn_say *s, const hn_ids *prompt, int64_t n, int per, int64_t first, hn_said *out, hn_err *e) {
     int64_t all = n * per, longest = 0;
     for (int64_t i = 0; i < n; i++) longest = prompt[i].n > longest ? prompt[i].n : longest;
-    int rc = open_gen(s, longest, e);
+    int rc = hn_gen_room(&s->gen, &s->model->net, (int)s->cfg.slots, longest, s->cfg.max_new_tokens,
+                         "--max-new-tokens", e);
     hn_request *r = hn_alloc(((size_t)all + 1) * sizeof *r);
     voice *v = hn_alloc(((size_t)all + 1) * sizeof *v);
     if (!rc && (!r || !v)) rc = hn_fail(e, HN_ENOMEM, "no memory for %lld answers", (long long)all);

@@ -1,6 +1,7 @@
 /* improve.c - rounds of improvement through the gate. */
 #include "method/improve.h"
 #include "base/io.h"
+#include "base/json.h"
 #include "cpu/cpu.h"
 #include "train/state.h"
 
@@ -295,13 +296,14 @@ static int one_round(run *r, snapshot *back, hn_exam *before, hn_err *e) {
 static int load_run(run *r, hn_err *e) {
     hn_improve *im = r->im;
     hn_buf path = { 0 };
-    json_error_t je;
     int rc =
         hn_path_join(&path, im->out, "improve.json") ? HN_OK : hn_fail(e, HN_ENOMEM, "no memory for a path");
     if (!rc && hn_path_exists(path.data)) {
-        json_t *j = json_load_file(path.data, 0, &je), *rounds = json_object_get(j, "rounds");
+        json_t *j;
+        rc = hn_json_read(&j, path.data, e);
+        json_t *rounds = json_object_get(j, "rounds");
         const json_t *head = json_object_get(j, "head");
-        if (!j || !json_is_array(rounds) || !json_is_integer(head))
+        if (!rc && (!json_is_array(rounds) || !json_is_integer(head)))
             rc = hn_fail(e, HN_EPARSE, "%s: not a run this program wrote", path.data);
         if (!rc) rc = hn_state_same_config(json_object_get(j, "config"), im->config, path.data, e);
         if (!rc) {
@@ -401,9 +403,10 @@ void hn_improve_release(hn_improve *im) {
 
 int hn_improve_rollback(const char *out, int64_t round, int64_t *head, hn_err *e) {
     hn_buf path = { 0 }, from = { 0 };
-    json_error_t je;
+    json_t *j = NULL;
     int rc = hn_path_join(&path, out, "improve.json") ? HN_OK : hn_fail(e, HN_ENOMEM, "no memory for a path");
-    json_t *j = rc ? NULL : json_load_file(path.data, 0, &je), *rounds = json_object_get(j, "rounds");
+    if (!rc && hn_path_exists(path.data)) rc = hn_json_read(&j, path.data, e);
+    json_t *rounds = json_object_get(j, "rounds");
     if (!rc && !json_is_array(rounds))
         rc = hn_fail(e, HN_EPARSE, "%s: there is no run of hone improve here", path.data);
     int64_t now = json_integer_value(json_object_get(j, "head")), to = 0;

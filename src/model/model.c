@@ -1,6 +1,7 @@
 /* model.c - reads and writes model directories. */
 #include "model/model.h"
 #include "base/io.h"
+#include "base/json.h"
 #include "cpu/backend.h"
 
 #include <string.h>
@@ -54,9 +55,9 @@ fail:
 static int template_of_config(const char *path, char **text, hn_err *e) {
     *text = NULL;
     if (!hn_path_exists(path)) return HN_OK;
-    json_error_t je;
-    json_t *j = json_load_file(path, 0, &je);
-    if (!j) return hn_fail(e, HN_EPARSE, "%s: line %d: %s", path, je.line, je.text);
+    json_t *j;
+    int rc = hn_json_read(&j, path, e);
+    if (rc) return rc;
     const json_t *t = json_object_get(j, "chat_template");
     size_t i;
     json_t *v;
@@ -65,7 +66,6 @@ static int template_of_config(const char *path, char **text, hn_err *e) {
         if (name && !strcmp(name, "default")) t = json_object_get(v, "template");
         if (!json_is_array(t)) break;
     }
-    int rc = HN_OK;
     if (json_is_string(t) && !(*text = hn_strdup(json_string_value(t))))
         rc = hn_fail(e, HN_ENOMEM, "no memory for %s", path);
     else if (t && !json_is_string(t) && !json_is_null(t))
@@ -229,12 +229,20 @@ int32_t hn_model_eos(const hn_model *m) {
     return id >= 0 ? id : m->n_stop ? m->stop[0] : -1;
 }
 
-int hn_model_prompt(const hn_model *m, const char *text, json_t *messages, hn_ids *out, hn_err *e) {
+int hn_model_encode(const hn_model *m, const char *text, size_t n, bool special, hn_ids *out, hn_err *e) {
     if (!m->tok) return hn_fail(e, HN_EUNSUP, "%s has no tokenizer: give token ids", m->dir);
-    if (!messages) return hn_tok_encode(m->tok, text, strlen(text), true, out, e);
+    int rc = hn_tok_encode(m->tok, text, n, special, out, e);
+    if (!rc && out->dropped)
+        rc = hn_fail(e, HN_EUNSUP, "%lld bytes of the text have no token in the vocabulary of %s",
+                     (long long)out->dropped, m->dir);
+    return rc;
+}
+
+int hn_model_prompt(const hn_model *m, const char *text, json_t *messages, hn_ids *out, hn_err *e) {
+    if (!messages) return hn_model_encode(m, text, strlen(text), true, out, e);
     hn_buf b = { 0 };
     int rc = hn_model_render(m, messages, NULL, NULL, true, &b, NULL, e);
-    if (!rc) rc = hn_tok_encode(m->tok, b.data ? b.data : "", b.n, false, out, e);
+    if (!rc) rc = hn_model_encode(m, b.data ? b.data : "", b.n, false, out, e);
     hn_buf_free(&b);
     return rc;
 }

@@ -30,6 +30,9 @@ int hn_model_save(const hn_model *m, const char *dir, hn_st_dtype dtype, bool re
 /* A second network with a copy of the weights, for a frozen reference. */
 int hn_model_copy(hn_transformer *to, const hn_transformer *from, hn_err *e);
 
+/* Token ids of a text, appended to out; bytes that no token stands for are an error, not left out.
+ * special: with the special tokens the tokenizer adds. */
+int hn_model_encode(const hn_model *m, const char *text, size_t n, bool special, hn_ids *out, hn_err *e);
 /* Token ids of a prompt: `text` as it is (with the special tokens the tokenizer adds), or `messages` through
  * the chat template with the generation prompt.  Appends to out. */
 int hn_model_prompt(const hn_model *m, const char *text, json_t *messages, hn_ids *out, hn_err *e);

@@ -129,7 +129,7 @@ int hn_pass_run(hn_pass *p, const hn_forest *f, hn_err *e) {
     return hn_run(p->tape, e);
 }
 
-static void copy_out(const hn_pass *p, hn_forest *f, int32_t at, int32_t n, const hn_score_cols *out) {
+void hn_pass_copy(const hn_pass *p, hn_forest *f, int32_t at, int32_t n, const hn_score_cols *out) {
     const hn_real *logp = p->logp->data, *stat = p->stat->data;
     const char *const name[] = { out->logp, out->logp1, out->entropy, out->hit };
     for (int k = 0; k < 4; k++) {
@@ -148,7 +148,7 @@ int hn_pass_score(hn_pass *p, hn_transformer *m, hn_forest *f, int grain_tokens,
     for (int i = 0; i < n && !rc; i++) {
         if (!(rc = hn_forest_slice(f, cut[i], cut[i + 1], &g, e)) &&
             !(rc = hn_pass_fit(p, m, &g, temperature, NULL, NULL, e)) && !(rc = hn_pass_run(p, &g, e)))
-            copy_out(p, f, f->tree_act[cut[i]], g.n_act, out);
+            hn_pass_copy(p, f, f->tree_act[cut[i]], g.n_act, out);
     }
     hn_forest_release(&g);
     hn_free(cut);

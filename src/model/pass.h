@@ -50,11 +50,14 @@ hn_tensor *hn_pass_per_sample(hn_pass *p, hn_tensor *x);
 /* Element 2i + side of a per-sample tensor for each pair i: [pairs]; side 0: chosen, 1: rejected. */
 hn_tensor *hn_pass_of_pair(hn_pass *p, hn_tensor *x, int side);
 
-/* Scores all trees of f, grain by grain: writes the columns named here (per act; NULL: not wanted), which
- * must be declared.  No gradients. */
+/* Columns (per act, declared; NULL: not wanted) that the last run's numbers go to: log-probability at the
+ * pass's temperature and at 1, entropy of the distribution, whether the act was its likeliest token. */
 typedef struct hn_score_cols {
     const char *logp, *logp1, *entropy, *hit;
 } hn_score_cols;
+/* What the last run said of its n acts into f's columns from act `at` on. */
+void hn_pass_copy(const hn_pass *p, hn_forest *f, int32_t at, int32_t n, const hn_score_cols *out);
+/* Scores all trees of f, grain by grain, into the columns named.  No gradients. */
 int hn_pass_score(hn_pass *p, hn_transformer *m, hn_forest *f, int grain_tokens, double temperature,
                   const hn_score_cols *out, hn_err *e);
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "base/json.h"
 #include "text/tok.h"
 #include "text/utf8.h"
 
@@ -33,20 +34,9 @@ int tok_files_read(hn_tok *t, const char *dir, hn_err *e) {
     return rc;
 }
 
-/* jansson calls some of its failed allocations syntax errors: a real one comes again. */
-static json_t *parse(const char *data, size_t n, json_error_t *why) {
-    json_t *j = json_loadb(data, n, JSON_REJECT_DUPLICATES, why);
-    if (!j && json_error_code(why) == json_error_numeric_overflow) /* a model_max_length of 10^30 is usual */
-        return json_loadb(data, n, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, why);
-    return j;
-}
-
 int tok_json_load(json_t **root, const char *data, size_t n, const char *name, hn_err *e) {
-    json_error_t why;
-    if (!(*root = parse(data, n, &why))) *root = parse(data, n, &why);
-    if (!*root && (json_error_code(&why) == json_error_out_of_memory || !*why.text)) return HN_ENOMEM;
-    if (!*root)
-        return hn_fail(e, HN_EPARSE, "%s: line %d, column %d: %s", name, why.line, why.column, why.text);
+    int rc = hn_json_parse(root, data, n, name, e);
+    if (rc) return rc;
     if (json_is_object(*root)) return HN_OK;
     json_decref(*root);
     *root = NULL;

@@ -41,21 +41,6 @@ static int prompts(hn_asker *k, hn_split split, uint64_t task_seed, const int64_
     return HN_OK;
 }
 
-static int open_gen(hn_asker *k, int need, int64_t answers, hn_err *e) {
-    if (k->gen && hn_gen_max_len(k->gen) >= need) return HN_OK;
-    hn_gen_close(k->gen);
-    k->gen = NULL;
-    int max = hn_transformer_max_len(&k->model->net), room = need + need / 2;
-    if (need > max)
-        return hn_fail(e, HN_ERANGE,
-                       "the longest prompt and max_completion_length %lld make %d tokens, more than the %d "
-                       "the model is made for: lower max_completion_length",
-                       (long long)k->cfg.max_completion_length, need, max);
-    int64_t slots = k->cfg.slots > 0 ? k->cfg.slots : 64;
-    (void)answers;
-    return hn_gen_open(&k->gen, &k->model->net, (int)slots, room < max ? room : max, e);
-}
-
 typedef struct {
     hn_asker *k;
     int64_t all;
@@ -142,7 +127,10 @@ int hn_ask(hn_asker *k, hn_split split, uint64_t task_seed, const int64_t *index
     if (!out->item || !out->prompt || !out->answer)
         rc = hn_fail(e, HN_ENOMEM, "no memory for %lld items", (long long)n);
     if (!rc) rc = prompts(k, split, task_seed, index, out, &longest, e);
-    if (!rc) rc = open_gen(k, longest + (int)k->cfg.max_completion_length, n * per, e);
+    int slots = k->cfg.slots > 0 ? (int)k->cfg.slots : 64;
+    if (!rc)
+        rc = hn_gen_room(&k->gen, &k->model->net, slots, longest, k->cfg.max_completion_length,
+                         "max_completion_length", e);
     if (!rc) rc = generate(k, out, seed, stream, e);
     double start = hn_now();
     if (!rc) rc = decode(k, out, e);

@@ -1,6 +1,7 @@
 /* loop.c - the run: updates, callbacks, checkpoints. */
 #include "train/loop.h"
 #include "base/io.h"
+#include "base/json.h"
 #include "cpu/cpu.h"
 #include "train/state.h"
 
@@ -126,10 +127,9 @@ int hn_loop_save(hn_loop *l, hn_err *e) {
 
 int hn_loop_resume(hn_loop *l, const char *dir, bool allow_tier, hn_err *e) {
     hn_buf b = { 0 };
-    json_error_t je;
+    json_t *j;
     if (!hn_path_join(&b, dir, "trainer_state.json")) return hn_fail(e, HN_ENOMEM, "no memory for a path");
-    json_t *j = json_load_file(b.data, 0, &je);
-    int rc = j ? HN_OK : hn_fail(e, HN_EPARSE, "%s: line %d: %s", b.data, je.line, je.text);
+    int rc = hn_json_read(&j, b.data, e);
     const json_t *ours = json_object_get(j, "hone"), *step = json_object_get(j, "global_step");
     json_t *history = json_object_get(j, "log_history");
     const char *tier = json_string_value(json_object_get(ours, "tier"));

@@ -1,6 +1,7 @@
 /* state.c - moments and counters on disk, and what a resumed run may change. */
 #include "train/state.h"
 #include "base/io.h"
+#include "base/json.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -71,13 +72,13 @@ int hn_state_save(const hn_model *m, const char *dir, int64_t step, hn_err *e) {
 
 int hn_state_load(hn_model *m, const char *dir, int64_t *step, hn_err *e) {
     hn_buf path = { 0 };
-    json_error_t je;
     int rc = hn_model_load(m, dir, e);
     if (!rc && !hn_path_join(&path, dir, "optimizer.safetensors"))
         rc = hn_fail(e, HN_ENOMEM, "no memory for a path");
     if (!rc) rc = hn_moments_load(&m->net.params, path.data, e);
     if (!rc && !hn_path_join(&path, dir, "counters.json")) rc = hn_fail(e, HN_ENOMEM, "no memory for a path");
-    json_t *j = rc ? NULL : json_load_file(path.data, 0, &je);
+    json_t *j = NULL;
+    if (!rc) rc = hn_json_read(&j, path.data, e);
     const json_t *n = json_object_get(j, "updates");
     if (!rc && !json_is_integer(n))
         rc = hn_fail(e, HN_EPARSE, "%s: the count of updates is missing", path.data);

@@ -101,12 +101,13 @@ void hn_trainer_close(hn_trainer *t) {
     hn_pass_release(&t->ref_pass);
 }
 
-static const char *const policy_cols[] = { "logp", "logp1", "entropy", "hit" };
+static const hn_score_cols policy = { "logp", "logp1", "entropy", "hit" };
 
 int hn_trainer_prepare(hn_trainer *t, hn_forest *f, hn_metrics *m, hn_err *e) {
     double start = hn_now();
+    const char *const col[] = { policy.logp, policy.logp1, policy.entropy, policy.hit };
     for (int k = 0; k < 4; k++)
-        if (!hn_forest_col(f, policy_cols[k], HN_PER_ACT, HN_F, e)) return HN_ENOMEM;
+        if (!hn_forest_col(f, col[k], HN_PER_ACT, HN_F, e)) return HN_ENOMEM;
     if (t->algo->needs(t->priv) & HN_NEEDS_REF) {
         const hn_score_cols want = { .logp = "ref_logp" };
         if (!hn_forest_col(f, "ref_logp", HN_PER_ACT, HN_F, e)) return HN_ENOMEM;
@@ -116,14 +117,6 @@ int hn_trainer_prepare(hn_trainer *t, hn_forest *f, hn_metrics *m, hn_err *e) {
     }
     t->seconds_score += hn_now() - start;
     return t->algo->prepare(t->priv, f, m, e);
-}
-
-static void keep_policy(const hn_trainer *t, hn_forest *f, int32_t at, int32_t n) {
-    const hn_real *logp = t->pass.logp->data, *stat = t->pass.stat->data;
-    for (int k = 0; k < 4; k++) {
-        hn_real *to = hn_forest_f(f, policy_cols[k]) + at;
-        for (int32_t i = 0; i < n; i++) to[i] = k ? stat[4 * i + k - 1] : logp[i];
-    }
 }
 
 int hn_trainer_grains(hn_trainer *t, hn_forest *f, const int32_t *cut, int lo, int hi, double *loss,
@@ -136,7 +129,7 @@ int hn_trainer_grains(hn_trainer *t, hn_forest *f, const int32_t *cut, int lo, i
         if (!rc) rc = hn_pass_fit(&t->pass, t->model, &g, t->temperature, t->algo->loss, t->priv, e);
         if (!rc) rc = hn_pass_run(&t->pass, &g, e);
         if (rc) break;
-        keep_policy(t, f, f->tree_act[cut[i]], g.n_act);
+        hn_pass_copy(&t->pass, f, f->tree_act[cut[i]], g.n_act, &policy);
         *loss += hn_scalar(t->pass.loss);
     }
     hn_forest_release(&g);

@@ -1,7 +1,7 @@
 /* config.c - fuzz target: an edited JSON object is the same object with one key set; a config that is
  * accepted can be written and read back as itself. */
+#include "base/json.h"
 #include "format/hfconfig.h"
-#include "format/json.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* json.h - the little that the format floor adds to jansson: errors that name file and key, numbers that
+/* json.h - the little that we add to jansson: errors that name file and key, numbers that
  * print as short as they can, and edits that leave every other byte of a file as it was. */
 #ifndef HN_JSON_H
 #define HN_JSON_H

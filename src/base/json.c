@@ -1,19 +1,25 @@
 /* json.c - jansson with errors that name the file, short numbers and byte-preserving edits. */
-#include "format/json.h"
-
+#include "base/json.h"
 #include "base/io.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+static json_t *parse(const char *text, size_t n, json_error_t *why) {
+    json_t *j = json_loadb(text, n, JSON_REJECT_DUPLICATES, why);
+    if (!j && json_error_code(why) == json_error_numeric_overflow)
+        return json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, why);
+    return j;
+}
 
 int hn_json_parse(json_t **j, const char *text, size_t n, const char *file, hn_err *e) {
     json_error_t je;
     *j = NULL;
     if (memchr(text, 0, n)) /* jansson passes over them */
         return hn_fail(e, HN_EPARSE, "%s: a zero byte, which JSON does not have: the file is damaged", file);
-    *j = json_loadb(text, n, JSON_REJECT_DUPLICATES, &je);
-    if (!*j && json_error_code(&je) == json_error_numeric_overflow)
-        *j = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &je);
+    /* jansson calls some of its failed allocations syntax errors: a real one comes again */
+    for (int try = 0; try < 2 && !*j; try++) *j = parse(text, n, &je);
     if (*j) return HN_OK;
     if (json_error_code(&je) == json_error_out_of_memory || !*je.text) /* it has no words for most of these */
         return hn_fail(e, HN_ENOMEM, "%s: out of memory while reading JSON", file);
