@@ -1,8 +1,8 @@
 #!/bin/sh
 # mutants.sh - plants bugs in the engine, one at a time, and demands that a test dies of each.
 #
-# The sources are copied, one line is changed, and opcheck and then the tests of the engine are run until
-# one fails.  A bug that all survive, a change that no longer finds its line and one that does not compile
+# The sources are copied, one line is changed, and the tests of that part (opcheck first for the engine) are
+# run until one fails.  A bug that all survive, a change that no longer finds its line and one that does not compile
 # are errors: when a line moves, its mutant moves with it.  With a word as argument: only mutants of files
 # that contain it.
 cd "$(dirname "$0")/.." || exit 1
@@ -15,6 +15,7 @@ flags="-std=gnu11 -O1 -D_GNU_SOURCE -DHN_REAL=double -ffp-contract=off -I$work/s
 mkdir "$work/src" "$work/tests" "$work/obj"
 cp -r src/base src/tensor src/op "$work/src"
 cp tests/op*.[ch] tests/tape.c tests/forest.c tests/kv.c tests/torture.h "$work/tests"
+cp tests/base.c tests/io.c tests/pool.c tests/opt.c "$work/tests"
 
 object() { echo "$work/obj/$(echo "$1" | tr / _).o"; }
 build() { # what must be compiled when a file changes
@@ -24,20 +25,25 @@ build() { # what must be compiled when a file changes
     *) return 1 ;;
     esac
 }
-for f in src/base/base.c src/base/pool.c src/tensor/*.c src/op/*.c tests/op*.c tests/tape.c tests/forest.c tests/kv.c; do
+for f in src/base/*.c src/tensor/*.c src/op/*.c tests/op*.c tests/tape.c tests/forest.c tests/kv.c \
+    tests/base.c tests/io.c tests/pool.c tests/opt.c; do
     build "$f" || exit 1
 done
 ar rc "$work/help.a" "$work"/obj/tests_opcase.c.o "$work"/obj/tests_opgraph.c.o "$work"/obj/tests_opnet.c.o
 
-killer() { # prints the first test that dies
-    for t in opcheck ops forest tape kv; do
-        $cc -o "$work/$t" "$work"/obj/src_*.o "$work/obj/tests_$t.c.o" "$work/help.a" -lcmocka -lm -pthread ||
+killer() { # file: prints the first test that dies when this file was changed
+    case $1 in
+    src/base/*) tests="base io pool opt" ;;
+    *) tests="opcheck ops forest tape kv" ;;
+    esac
+    for t in $tests; do
+        $cc -o "$work/$t" "$work"/obj/src_*.o "$work/obj/tests_$t.c.o" "$work/help.a" -lcmocka -lyaml -lnettle -lm -pthread ||
             { echo linker; return; }
         timeout 60 "$work/$t" >"$work/out" 2>&1 || { echo $t; return; }
     done
 }
 
-who=$(killer)
+who=$(killer src/op)$(killer src/base/)
 [ -z "$who" ] || { echo "mutants: $who fails without any bug"; tail -5 "$work/out"; exit 1; }
 
 change() { # file: FROM becomes TO, once
@@ -60,7 +66,7 @@ mutant() { # file, from, to
         echo "NO BUILD      $1: $3"
         bad=$((bad + 1))
     else
-        who=$(killer)
+        who=$(killer "$1")
         if [ "$who" = linker ]; then
             echo "NO BUILD      $1: $3"
             bad=$((bad + 1))
@@ -81,6 +87,37 @@ while IFS= read -r line; do
     case $line in '' | '#'*) continue ;; esac
     mutant "${line%% @@ *}" "$(echo "$line" | sed 's/^.* @@ \(.*\) @@.*$/\1/')" "$(echo "$line" | sed 's/^.* @@ *//')"
 done <<'LIST'
+src/base/base.c @@ memset((char *)q + (size_t)*cap * size, 0, @@ memset((char *)q + (size_t)*cap * size, 0, 0 *
+src/base/base.c @@ if (need > INT64_MAX / 2) return HN_ENOMEM; @@ if (need > INT64_MAX / 2) return HN_OK;
+src/base/base.c @@ if (e && !e->code) { @@ if (e) {
+src/base/base.c @@ if (b->oom) return false; @@ (void)0;
+src/base/pool.c @@ rest < grain ? n : lo + grain @@ lo + grain
+src/base/pool.c @@ atomic_compare_exchange_weak(&pool.left, &left, left - 1) @@ (atomic_store(&pool.left, left - 1), 1)
+src/base/pool.c @@ wake(&pool.work, slices - 1); @@ (void)0;
+src/base/pool.c @@ if (!has_finished()) wait_for(&pool.finish, has_finished); @@ (void)0;
+src/base/pool.c @@ == slices) wake(&pool.finish, 1); @@ == slices) (void)0;
+src/base/io.c @@ if (o->part && !o->placed) unlink(o->part); @@ (void)0;
+src/base/io.c @@ hn_buf_fmt(&b, "%s.hone-part", o->path); @@ hn_buf_fmt(&b, "%s", o->path);
+src/base/io.c @@ if (hn_io_sync(o->fd)) hn_io_fail @@ if (0) hn_io_fail
+src/base/io.c @@ p += put, n -= (size_t)put; @@ break;
+src/base/io.c @@ if (ftruncate(o->fd, 0)) @@ if (0)
+src/base/io.c @@ if (ftruncate(l->fd, l->at)) why = errno; @@ (void)0;
+src/base/io.c @@ LOCK_EX | LOCK_NB @@ LOCK_SH | LOCK_NB
+src/base/io.c @@ if (mode) fchmod(o->fd, mode); @@ (void)0;
+src/base/io_dir.c @@ if (hn_io_rename(to, old)) return @@ if (hn_dir_remove(to, e)) return
+src/base/io_dir.c @@ rename(old, to); @@ (void)0;
+src/base/io_dir.c @@ if (hn_io_rename(old.data, path)) @@ if (0)
+src/base/io_dir.c @@ FTW_DEPTH | FTW_PHYS @@ FTW_DEPTH
+src/base/opt.c @@ if (g->rank > *rank) *rank = g->rank; @@ *rank = g->rank;
+src/base/opt.c @@ g->rank < *rank ? (void *)&scratch : @@ 0 ? (void *)&scratch :
+src/base/opt.c @@ return !*end && isfinite(*value); @@ return !*end;
+src/base/opt.c @@ s->word_at[i - 1] > g->at @@ 0
+src/base/opt.c @@ if (!*end && !errno) return true; @@ if (!*end) return true;
+src/base/opt.c @@ x != floor(x) || @@ 0 ||
+src/base/opt_yaml.c @@ strcmp(g->key, "env") @@ 0
+src/base/opt_yaml.c @@ s->given[i].file == g.file && @@ 1 &&
+src/base/opt_yaml.c @@ ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && @@ 1 &&
+src/base/opt_show.c @@ if (i > 1 && j > 1 && @@ if (0 &&
 src/op/arith.c @@ gin[1] = hn_affine(t, g[0], -1, 0); @@ gin[1] = g[0];
 src/op/arith.c @@ gin[1] = hn_mul(t, g[0], y->in[0]); @@ gin[1] = hn_mul(t, g[0], y->in[1]);
 src/op/arith.c @@ HN_IN(y, 0)[i] <= HN_IN(y, 1)[i] ? @@ HN_IN(y, 0)[i] > HN_IN(y, 1)[i] ?
