@@ -1,8 +1,8 @@
 #!/bin/sh
 # mutants.sh - plants bugs in the engine, one at a time, and demands that a test dies of each.
 #
-# The sources are copied, one line is changed, and the tests of that part (opcheck first for the engine) are
-# run until one fails.  A bug that all survive, a change that no longer finds its line and one that does not compile
+# The sources are copied, one line is changed, and the tests of that part (opcheck first for the engine) are run
+# until one fails.  A bug that all survive, a change that no longer finds its line and one that does not compile
 # are errors: when a line moves, its mutant moves with it.  With a word as argument: only mutants of files
 # that contain it.
 cd "$(dirname "$0")/.." || exit 1
@@ -12,6 +12,7 @@ trap 'exit 1' INT TERM
 only=${1:-}
 cc=${CC:-cc}
 flags="-std=gnu11 -O1 -D_GNU_SOURCE -DHN_REAL=double -ffp-contract=off -I$work/src -I$work/tests -w"
+libs="-lcmocka -ljansson -lyaml -lnettle -lm -pthread"
 mkdir "$work/src" "$work/tests" "$work/obj"
 cp -r src/base src/tensor src/op "$work/src"
 cp tests/op*.[ch] tests/tape.c tests/forest.c tests/kv.c tests/torture.h "$work/tests"
@@ -37,7 +38,7 @@ killer() { # file: prints the first test that dies when this file was changed
     *) tests="opcheck ops forest tape kv" ;;
     esac
     for t in $tests; do
-        $cc -o "$work/$t" "$work"/obj/src_*.o "$work/obj/tests_$t.c.o" "$work/help.a" -lcmocka -lyaml -lnettle -lm -pthread ||
+        $cc -o "$work/$t" "$work"/obj/src_*.o "$work/obj/tests_$t.c.o" "$work/help.a" $libs ||
             { echo linker; return; }
         timeout 60 "$work/$t" >"$work/out" 2>&1 || { echo $t; return; }
     done
