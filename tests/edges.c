@@ -5,17 +5,21 @@
  * outputs left out (opcase.h). */
 #include <math.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/pool.h"
 #include "cpu/backend.h"
 #include "op/op.h"
+#include "op/ops.h"
 #include "opcase.h"
 
 /* Weights that are packed: the second input of products. */
@@ -127,6 +131,53 @@ static void test_larger_cases(void **s) {
     in_each_tier(larger_cases);
 }
 
+/* A tape that was planned with packed weights and runs without them would write beyond its scratch: it ends
+ * the program instead. */
+static void run_without_packs(hn_prec prec) {
+    enum { N = 3, C = 40, V = 200 };
+    float *w = calloc(V * C, sizeof *w), x[N * C] = { 0 };
+    int32_t id[N] = { 0 };
+    void *side = NULL;
+    hn_err e = { 0 };
+    assert_int_equal(hn_backend_cpu.side(&side, w, V, C, prec, false, &e), HN_OK);
+    for (int which = 0; which < 3; which++) {
+        hn_tape *t = hn_tape_new(&hn_backend_cpu);
+        hn_tensor *row = hn_leaf(t, HN_F, (hn_shape){ 2, HN_FIXED, { N, C } }, x);
+        hn_tensor *weight = hn_leaf(t, HN_F, (hn_shape){ 2, HN_FIXED, { V, C } }, w);
+        weight->side = side;
+        if (which == 0) hn_keep(hn_linear(t, row, weight, NULL, prec));
+        if (which == 1) hn_keep(hn_logits(t, row, weight, V, prec));
+        if (which == 2)
+            hn_keep(hn_logp(t, row, weight, hn_leaf(t, HN_I32, (hn_shape){ 1, HN_FIXED, { N } }, id), 1, V,
+                            prec));
+        assert_int_equal(hn_tape_plan(t, &e), HN_OK);
+        assert_int_equal(hn_run(t, &e), HN_OK);
+        pid_t child = fork();
+        if (!child) {
+            close(STDERR_FILENO); /* what it says about itself */
+            weight->side = NULL;
+            hn_run(t, &e);
+            _exit(0);
+        }
+        int status = 0;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+        hn_tape_free(t);
+    }
+    hn_backend_cpu.side_free(side);
+    free(w);
+}
+static void test_packs_are_kept(void **s) {
+    (void)s;
+    hn_tier best = hn_cpu_tier();
+    for (hn_tier t = HN_TIER_C; t <= best; t++) {
+        hn_cpu_force(t);
+        run_without_packs(HN_PREC_F32);
+        run_without_packs(HN_PREC_BF16);
+    }
+    hn_cpu_force(best);
+}
+
 /* hn_read rounds to the nearest of the two bfloat16 numbers around, to the even one when they are as near. */
 static void test_bf16_rounding(void **s) {
     (void)s;
@@ -153,6 +204,7 @@ int main(void) {
         cmocka_unit_test(test_own_cases),
         cmocka_unit_test(test_larger_cases),
         cmocka_unit_test(test_bf16_rounding),
+        cmocka_unit_test(test_packs_are_kept),
     };
     hn_err e = { 0 };
     hn_poison = true;

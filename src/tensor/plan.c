@@ -150,8 +150,8 @@ static int make_steps(planner *p, hn_err *e) {
         hn_step *s = &t->step[p->at_step[i]];
         s->y = y;
         s->kernel = t->backend->kernel ? t->backend->kernel(y) : NULL;
-        size_t (*need)(const hn_tensor *) = s->kernel ? t->backend->scratch : y->op->scratch;
-        s->work = need ? need(y) : 0;
+        s->need = s->kernel ? t->backend->scratch : y->op->scratch;
+        s->work = s->need ? s->need(y) : 0;
         s->timer = timer_of(t, y->op, e);
         if (s->timer < 0) return s->timer;
         place_outputs(p, s);

@@ -13,10 +13,11 @@ typedef struct hn_bound {
 /* A node that runs, and how. */
 typedef struct hn_step {
     hn_tensor *y;
-    hn_kernel_fn *kernel; /* NULL: the reference */
-    size_t work;          /* bytes of y->work */
-    unsigned fresh;       /* bit k: output k has planned memory of its own (not absent, bound, in place) */
-    int timer;            /* index into tape->timer */
+    hn_kernel_fn *kernel;               /* NULL: the reference */
+    size_t (*need)(const hn_tensor *y); /* bytes of y->work it needs as things are now; NULL: none */
+    size_t work;                        /* bytes it got when it was planned */
+    unsigned fresh; /* bit k: output k has planned memory of its own (not absent, bound, in place) */
+    int timer;      /* index into tape->timer */
 } hn_step;
 
 typedef struct hn_timer {
