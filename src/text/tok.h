@@ -48,7 +48,16 @@ const tok_pair *tok_pairs_get(const tok_pairs *p, int32_t left, int32_t right); 
 void tok_pairs_put(tok_pairs *p, int32_t left, int32_t right, int32_t rank,
                    int32_t id); /* a later one wins */
 
-enum { TOK_SPECIAL = 1, TOK_ADDED = 2, TOK_MODEL = 4, TOK_WHOLE = 8, TOK_BYTE = 16 };
+/* USER: a SentencePiece symbol that is always a token of its own, found by its spelling. */
+enum {
+    TOK_SPECIAL = 1,
+    TOK_ADDED = 2,
+    TOK_MODEL = 4,
+    TOK_WHOLE = 8,
+    TOK_BYTE = 16,
+    TOK_USER = 32,
+    TOK_UNUSED = 64
+};
 
 typedef struct tok_added {
     int32_t id;
@@ -66,7 +75,36 @@ typedef struct tok_trie {
     bool first[256]; /* bytes a token begins with */
 } tok_trie;
 
+/* A tree of bytes as one array (Aoe 1989): the child of node i by byte c is at base ^ c. */
+typedef struct tok_unit {
+    int32_t base, parent, id; /* parent -1: free; id -1: no key ends here */
+} tok_unit;
+typedef struct tok_dat {
+    tok_unit *unit;
+    int64_t n, cap;
+} tok_dat;
+int tok_dat_build(tok_dat *d, const tok_key *key, const int32_t *id,
+                  int64_t n); /* keys not empty, no two alike */
+/* The node below `at` (the root is 0) by byte c, or -1. */
+static inline int32_t tok_dat_step(const tok_dat *d, int32_t at, unsigned char c) {
+    int32_t to = d->unit[at].base ^ c;
+    return d->unit[to].parent == at ? to : -1;
+}
+
+/* A map of characters as SentencePiece compiles it: a Darts tree and the texts it points to. */
+typedef struct tok_charsmap {
+    char *data;            /* as in the file: four bytes, the tree, the texts */
+    size_t n_tree, n_text; /* units of four bytes; bytes behind them */
+} tok_charsmap;
+int tok_charsmap_take(tok_charsmap *m, const char *data, size_t n, hn_err *e);
+/* The replacement for the shortest or longest beginning of s[0..n) that is in the map, *len bytes of it. */
+bool tok_charsmap_get(const tok_charsmap *m, bool shortest, const char *s, size_t n, size_t *len,
+                      tok_key *to);
+
 /* ---- steps ---- */
+/* Radford et al. 2019: contractions, then a word, a number or other signs with the space before, then space.
+ */
+#define TOK_GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 typedef enum { TOK_FIND_REGEX, TOK_FIND_TEXT, TOK_FIND_NUMERIC } tok_find;
 typedef struct tok_pattern {
     tok_find kind;
@@ -75,7 +113,7 @@ typedef struct tok_pattern {
 } tok_pattern;
 
 typedef enum { TOK_ISOLATED, TOK_REMOVED, TOK_MERGED_PREV, TOK_MERGED_NEXT, TOK_CONTIGUOUS } tok_behavior;
-typedef enum { TOK_NORMAL, TOK_REPLACE, TOK_PREPEND, TOK_SPLIT } tok_step_kind;
+typedef enum { TOK_NORMAL, TOK_REPLACE, TOK_PREPEND, TOK_SPLIT, TOK_SENTENCE } tok_step_kind;
 typedef struct tok_step {
     tok_step_kind kind;
     tok_pattern pattern;   /* REPLACE, SPLIT */
@@ -93,7 +131,7 @@ typedef struct tok_file {
     char *data;
     size_t n;
 } tok_file;
-enum { TOK_JSON, TOK_CONFIG, TOK_FILES = 9 }; /* places in hn_tok.file */
+enum { TOK_JSON, TOK_CONFIG, TOK_SP, TOK_FILES = 9 }; /* places in hn_tok.file */
 
 struct hn_tok {
     char *dir; /* for messages */
@@ -102,12 +140,26 @@ struct hn_tok {
     int n_id;
     tok_key *name, *text; /* [n_id] as spelled in the files; as bytes of text */
     uint8_t *flag;        /* [n_id] */
+    hn_buf patterns;      /* of a byte-level model: what its pieces are cut by, a line each */
     tok_map by_name;      /* all tokens */
     tok_map by_text;      /* tokens of the model, by the bytes they stand for in a piece */
     tok_pairs pairs;
     int32_t byte_id[256]; /* byte-level: the byte's token; else <0x..> or -1 */
     int32_t unk;          /* unknown token of the model, or -1 */
     bool byte_level, byte_fallback, fuse_unk, ignore_merges;
+    bool unigram; /* pieces are cut by likelihood, not merged */
+    bool sp;      /* a SentencePiece model: its arithmetic, and merges by the score of what comes out */
+    bool dummy, squeeze, escape, suffix; /* of its normalizer */
+    bool cut_marks;  /* no piece has a mark for a space behind something else: cut before marks */
+    int32_t longest; /* bytes of the longest piece */
+    int32_t n_piece; /* entries of score and logp */
+    float *score;    /* [n_piece] SentencePiece and unigram */
+    double *logp;    /* [n_piece] unigram, as in the file */
+    double unk_score, max_score;
+    int32_t *rank;  /* [n_piece] SentencePiece BPE: the higher the score the lower; equals are equal */
+    tok_dat pieces; /* unigram */
+    tok_charsmap map;
+    struct tok_trie user; /* USER pieces */
     tok_added *added;
     int64_t n_added, cap_added;
     tok_trie raw, normed; /* added tokens searched before and after the normalizers */
@@ -133,8 +185,8 @@ int tok_files_tree(hn_tok *t, json_t **root, hn_err *e);
 int tok_json_load(json_t **root, const char *data, size_t n, const char *name, hn_err *e);
 const char *tok_json_str(const json_t *o, const char *key); /* NULL when absent or not a string */
 
-/* tokenizer.c: a tokenizer from two files in memory, which it takes over. */
-int tok_from_memory(hn_tok **t, const char *origin, hn_buf *json, hn_buf *config, hn_err *e);
+/* tokenizer.c: a tokenizer from two files in memory, which it takes over; kind: TOK_JSON or TOK_SP. */
+int tok_from_memory(hn_tok **t, const char *origin, int kind, hn_buf *main, hn_buf *config, hn_err *e);
 /* tok_write.c: the two files of a tokenizer made here. */
 typedef struct tok_pages {
     hn_buf json, config;
@@ -148,7 +200,15 @@ void tok_write_merges(tok_pages *d);
 void tok_write_merge(tok_pages *d, const char *a, size_t na, const char *b, size_t nb);
 void tok_write_end(tok_pages *d, const char *const *special, int n_special,
                    const char *const role[HN_TOK_ROLES], const char *chat_template);
+/* tok_sp.c */
+int tok_sp_tree(hn_tok *t, const json_t *config, const char *data, size_t n, json_t **root, hn_err *e);
+int tok_sp_write(const hn_tok_lists *l, bool unigram, hn_buf *out, hn_err *e);
+/* tok_pieces.c: a vocabulary that is a list of pieces */
+int tok_pieces_measure(hn_tok *t, const json_t *vocab, size_t *pool, hn_err *e);
+int tok_pieces_name(hn_tok *t, const json_t *model, size_t *used, hn_err *e);
+int tok_pieces_finish(hn_tok *t, hn_err *e);
 /* tok_vocab.c */
+int tok_name_token(hn_tok *t, int32_t id, const char *s, size_t *used, hn_err *e);
 int tok_vocab_load(hn_tok *t, const json_t *root, hn_err *e);
 int tok_byte_of(int32_t cp); /* the byte a character of the byte-level alphabet stands for, or -1 */
 /* k with what the decoder replaces replaced, in out: room for k.n + k.n / from.n * to.n bytes. */
@@ -183,6 +243,10 @@ typedef struct tok_due {
     uint64_t key; /* rank << 32 | place */
     int32_t id;
 } tok_due;
+typedef struct tok_best { /* the best way to a place in a text */
+    double score;
+    int32_t from, id; /* from -1: none yet */
+} tok_best;
 
 /* A text being made: characters and what they stand for. */
 typedef struct tok_draft {
@@ -208,11 +272,18 @@ struct tok_work {
     tok_sym *sym;
     tok_due *due;
     struct tok_cp *cp;
-    int64_t cap_sym, cap_due, n_due, cap_cp;
+    tok_best *best;
+    int64_t cap_sym, cap_due, n_due, cap_cp, cap_best;
 };
 
 /* tok_merge.c: a piece into ids, appended to w->out. */
 int tok_merge(tok_work *w, tok_view v);
+int tok_emit(tok_work *w, tok_view v, tok_sym *s,
+             int32_t n); /* SentencePiece, unigram: unknown ones joined */
+/* tok_unigram.c: the same for a unigram model. */
+int tok_unigram(tok_work *w, tok_view v);
+/* tok_sentence.c: the normalizer of SentencePiece. */
+int tok_sentence(tok_work *w, tok_view v, tok_draft *d);
 /* tok_encode.c: runs v through step k and all after it. */
 int tok_run(tok_work *w, int k, tok_view v);
 int tok_walk(tok_work *w, const char *s, size_t n); /* all of a text, from the beginning */

@@ -138,6 +138,7 @@ int tok_change(tok_work *w, int k, tok_view *v) {
     d->n = 0;
     if (p->kind == TOK_REPLACE) rc = replace(w, p, *v, d);
     else if (p->kind == TOK_PREPEND) rc = prepend(w, p, *v, d);
+    else if (p->kind == TOK_SENTENCE) rc = tok_sentence(w, *v, d);
     else rc = tok_normal(w, p->compose, *v, d);
     if (rc == 0) *v = drafted(d, w->map, *v);
     return rc < 0 ? rc : HN_OK;
@@ -167,6 +168,7 @@ void tok_work_free(tok_work *w) {
     hn_free(w->sym);
     hn_free(w->due);
     hn_free(w->cp);
+    hn_free(w->best);
     pcre2_match_data_free(w->match);
 }
 

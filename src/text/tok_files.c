@@ -11,11 +11,12 @@
 #include "text/tok.h"
 #include "text/utf8.h"
 
-/* The first two are those a tokenizer made here has. */
-static const char *const file_names[TOK_FILES] = {
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-    "merges.txt",     "chat_template.jinja",   "chat_template.json",      "tokenizer.model"
-};
+/* The first three are those a tokenizer made here has. */
+static const char *const file_names[TOK_FILES] = { "tokenizer.json",    "tokenizer_config.json",
+                                                   "tokenizer.model",   "special_tokens_map.json",
+                                                   "added_tokens.json", "vocab.json",
+                                                   "merges.txt",        "chat_template.jinja",
+                                                   "chat_template.json" };
 
 void tok_files_name(hn_tok *t) {
     for (int i = 0; i < TOK_FILES; i++) t->file[i].name = file_names[i];
@@ -275,11 +276,12 @@ static int base_tree(hn_tok *t, const json_t *config, json_t **root, hn_err *e) 
     if (hn_tok_file(t, "vocab.json", NULL) && hn_tok_file(t, "merges.txt", NULL))
         return from_vocab(t, config, root, e);
     if (json_is_array(ords)) return from_chars(t, ords, root, e);
-    if (hn_tok_file(t, "tokenizer.model", NULL))
-        return hn_fail(e, HN_EUNSUP,
-                       "tokenizer.model alone is not read; save the tokenizer as tokenizer.json");
-    return hn_fail(e, HN_EIO,
-                   "no tokenizer here: tokenizer.json, or vocab.json and merges.txt, are looked for");
+    size_t n;
+    const char *model = hn_tok_file(t, "tokenizer.model", &n);
+    if (model) return tok_sp_tree(t, config, model, n, root, e);
+    return hn_fail(
+        e, HN_EIO,
+        "no tokenizer here: tokenizer.json, vocab.json and merges.txt, or tokenizer.model are looked for");
 }
 
 static int complete(hn_tok *t, json_t *root, const json_t *config, const json_t *map, const json_t *more,

@@ -170,7 +170,7 @@ int hn_tok_from_llama2c(hn_tok **t, const char *path, int vocab, hn_err *e) {
     if (!rc) rc = find_splits(&s);
     if (!rc) {
         write_all(&s, &d);
-        rc = tok_from_memory(t, path, &d.json, &d.config, e);
+        rc = tok_from_memory(t, path, TOK_JSON, &d.json, &d.config, e);
     }
     hn_free(data);
     hn_free(s.piece);

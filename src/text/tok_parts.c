@@ -60,6 +60,16 @@ static int add_replace(hn_tok *t, const json_t *o, hn_err *e) {
     return HN_OK;
 }
 
+static int add_sentence(hn_tok *t, const json_t *o, hn_err *e) {
+    const json_t *map = json_object_get(o, "map");
+    t->dummy = is_set(o, "dummy", true);
+    t->squeeze = is_set(o, "squeeze", true);
+    t->escape = is_set(o, "escape", true);
+    t->suffix = is_set(o, "suffix", false);
+    if (!new_step(t, TOK_SENTENCE, e)) return HN_EUNSUP;
+    return tok_charsmap_take(&t->map, json_string_value(map), json_string_length(map), e);
+}
+
 static int add_normalizer(hn_tok *t, const json_t *o, int depth, hn_err *e) {
     const char *type = tok_json_str(o, "type");
     tok_step *s;
@@ -74,6 +84,7 @@ static int add_normalizer(hn_tok *t, const json_t *o, int depth, hn_err *e) {
         return HN_OK;
     }
     if (!strcmp(type, "Replace")) return add_replace(t, o, e);
+    if (t->sp && !strcmp(type, "SentencePiece")) return add_sentence(t, o, e);
     if (!strcmp(type, "Prepend")) {
         const json_t *text = json_object_get(o, "prepend");
         if (!json_is_string(text)) return hn_fail(e, HN_EPARSE, "normalizer.prepend: has to be a string");
@@ -86,6 +97,8 @@ static int add_normalizer(hn_tok *t, const json_t *o, int depth, hn_err *e) {
 }
 
 /* ---- pre-tokenizers ---- */
+static void note_pattern(hn_tok *t, const char *regex) { hn_buf_fmt(&t->patterns, "%s\n", regex); }
+
 static int add_split(hn_tok *t, const json_t *o, hn_err *e) {
     static const char *const names[] = { "Isolated", "Removed", "MergedWithPrevious", "MergedWithNext",
                                          "Contiguous" };
@@ -98,6 +111,7 @@ static int add_split(hn_tok *t, const json_t *o, hn_err *e) {
     if (b == 5) return unknown_part("pre_tokenizer.Split.behavior", how, "", e);
     s->behavior = (tok_behavior)b;
     s->invert = is_set(o, "invert", false);
+    note_pattern(t, regex && s->behavior == TOK_ISOLATED && !s->invert ? regex : "?");
     if (regex) return tok_regex_compile(t, &s->pattern, regex, e);
     const json_t *text = json_object_get(pattern, "String");
     if (!json_string_length(text))
@@ -106,11 +120,6 @@ static int add_split(hn_tok *t, const json_t *o, hn_err *e) {
     return keep(t, text, &s->pattern.text);
 }
 
-/* Radford et al. 2019: contractions, then a word, a number or other signs with the space before, then space.
- */
-static const char gpt2_pattern[] =
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-
 static int add_byte_level(hn_tok *t, const json_t *o, hn_err *e) {
     tok_step *s;
     t->byte_level = true;
@@ -118,10 +127,12 @@ static int add_byte_level(hn_tok *t, const json_t *o, hn_err *e) {
         if (!(s = new_step(t, TOK_PREPEND, e))) return HN_EUNSUP;
         if (keep_text(t, " ", &s->text)) return HN_ENOMEM;
         s->unless = true;
+        note_pattern(t, "?");
     }
     if (!is_set(o, "use_regex", true)) return HN_OK;
+    note_pattern(t, TOK_GPT2);
     if (!(s = new_step(t, TOK_SPLIT, e))) return HN_EUNSUP;
-    return tok_regex_compile(t, &s->pattern, gpt2_pattern, e);
+    return tok_regex_compile(t, &s->pattern, TOK_GPT2, e);
 }
 
 /* The character of Metaspace and its scheme: -1 unknown, 0 never, 1 first, 2 always. */
@@ -178,6 +189,7 @@ static int add_pre_tokenizer(hn_tok *t, const json_t *o, int depth, hn_err *e) {
     if (strcmp(type, "Digits")) return unknown_part("pre_tokenizer", type, "", e);
     if (!(s = new_step(t, TOK_SPLIT, e))) return HN_EUNSUP;
     s->pattern.kind = TOK_FIND_NUMERIC;
+    note_pattern(t, is_set(o, "individual_digits", false) ? "\\p{N}" : "?");
     s->behavior = is_set(o, "individual_digits", false) ? TOK_ISOLATED : TOK_CONTIGUOUS;
     return HN_OK;
 }
@@ -313,7 +325,9 @@ static int check_model(hn_tok *t, const json_t *m, hn_err *e) {
     static const char *const empty[] = { "continuing_subword_prefix", "end_of_word_suffix" };
     const char *type = tok_json_str(m, "type");
     if (!json_is_object(m)) return hn_fail(e, HN_EPARSE, "model: is missing");
-    if (type && strcmp(type, "BPE")) return unknown_part("model.type", type, "only BPE is", e);
+    t->unigram = type && !strcmp(type, "Unigram");
+    if (type && strcmp(type, "BPE") && !t->unigram)
+        return unknown_part("model.type", type, "BPE and Unigram are", e);
     const json_t *dropout = json_object_get(m, "dropout");
     if (dropout && !json_is_null(dropout) && json_number_value(dropout) != 0)
         return unknown_part("model", "dropout", "set it to null", e);
@@ -332,6 +346,7 @@ int tok_parts_load(hn_tok *t, const json_t *root, hn_err *e) {
     if (!rc) rc = add_normalizer(t, json_object_get(root, "normalizer"), 0, e);
     t->n_norm = t->n_step;
     if (!rc) rc = add_pre_tokenizer(t, json_object_get(root, "pre_tokenizer"), 0, e);
+    if (!rc && t->patterns.oom) rc = HN_ENOMEM;
     if (!rc) rc = add_post(t, json_object_get(root, "post_processor"), 0, e);
     if (!rc) rc = add_decoder(t, json_object_get(root, "decoder"), e);
     return rc;

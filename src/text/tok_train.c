@@ -317,7 +317,7 @@ static int make(const trainer *r, const hn_tok_recipe *o, hn_tok **t, hn_err *e)
                   o->chat_template ? o->chat_template
                   : o->special     ? NULL
                                    : chatml);
-    return tok_from_memory(t, "the trained tokenizer", &d.json, &d.config, e);
+    return tok_from_memory(t, "the trained tokenizer", TOK_JSON, &d.json, &d.config, e);
 }
 
 static int count_words(trainer *r, const hn_tok *bytes, const char *text, size_t n, hn_err *e) {

@@ -68,6 +68,7 @@ static int measure(hn_tok *t, const json_t *vocab, const json_t *added, size_t *
     size_t i;
     int32_t id;
     int rc;
+    if (json_is_array(vocab) && (rc = tok_pieces_measure(t, vocab, pool, e))) return rc;
     json_object_foreach((json_t *)vocab, s, v) {
         if ((rc = get_id(v, s, &id, e))) return rc;
         if (id >= t->n_id) t->n_id = id + 1;
@@ -81,7 +82,7 @@ static int measure(hn_tok *t, const json_t *vocab, const json_t *added, size_t *
     return HN_OK;
 }
 
-static int name_token(hn_tok *t, int32_t id, const char *s, size_t *used, hn_err *e) {
+int tok_name_token(hn_tok *t, int32_t id, const char *s, size_t *used, hn_err *e) {
     size_t n = strlen(s);
     if (t->name[id].s)
         return hn_fail(e, HN_EPARSE, "id %d is given to `%.80s` and to `%.80s`", id, t->name[id].s, s);
@@ -98,7 +99,7 @@ static int name_all(hn_tok *t, const json_t *vocab, size_t *used, hn_err *e) {
     int32_t id;
     int rc;
     json_object_foreach((json_t *)vocab, s, v) {
-        if ((rc = get_id(v, s, &id, e)) || (rc = name_token(t, id, s, used, e))) return rc;
+        if ((rc = get_id(v, s, &id, e)) || (rc = tok_name_token(t, id, s, used, e))) return rc;
         t->flag[id] |= TOK_MODEL;
     }
     return HN_OK;
@@ -116,7 +117,7 @@ static int add_added(hn_tok *t, const json_t *a, size_t i, size_t *used, hn_err 
     if (known >= 0 && known != id)
         return hn_fail(e, HN_EPARSE, "added_tokens[%zu]: `%.80s` has id %d here and %d before", i, s, id,
                        known);
-    if (known < 0 && (rc = name_token(t, id, s, used, e))) return rc;
+    if (known < 0 && (rc = tok_name_token(t, id, s, used, e))) return rc;
     int64_t k = t->flag[id] & TOK_ADDED ? 0 : t->n_added++;
     while (k < t->n_added - 1 && t->flag[id] & TOK_ADDED && t->added[k].id != id) k++;
     t->added[k] = (tok_added){ id, flag_of(a, "lstrip"), flag_of(a, "rstrip"), flag_of(a, "single_word"),
@@ -167,10 +168,11 @@ static void give_text(hn_tok *t, int32_t id, const int16_t byte_of[0x200], char 
     }
     if (t->flag[id] & TOK_MODEL) {
         tok_map_put(&t->by_text, id);
-        if (t->byte_fallback && b >= 0 && k.s[3] < 'a' && k.s[4] < 'a') t->byte_id[b] = id;
+        if (!t->sp && t->byte_fallback && b >= 0 && k.s[3] < 'a' && k.s[4] < 'a') t->byte_id[b] = id;
     }
+    if (t->sp && (t->flag[id] & TOK_BYTE) && b >= 0) t->byte_id[b] = id;
     t->text[id] = tok_replaced(t, k, out);
-    if (t->dec_bytes && b >= 0) {
+    if (t->dec_bytes && b >= 0 && (!t->sp || (t->flag[id] & TOK_BYTE))) {
         t->flag[id] |= TOK_BYTE;
         out[0] = (char)b;
         t->text[id] = (tok_key){ out, 1 };
@@ -263,10 +265,20 @@ static int mark_whole(hn_tok *t, hn_err *e) {
 
 /* Every byte has its token, or the model does not fall back to bytes. */
 static int check_bytes(hn_tok *t, hn_err *e) {
-    for (int b = 0; b < 256 && t->byte_level && t->byte_fallback; b++)
-        if (t->byte_id[b] < 0)
+    for (int b = 0; b < 256 && (t->byte_level || t->sp) && t->byte_fallback; b++)
+        if (t->byte_id[b] < 0 && t->sp)
+            return hn_fail(e, HN_EPARSE, "tokenizer.model: byte_fallback, but no piece <0x%02X>", b);
+        else if (t->byte_id[b] < 0)
             return hn_fail(e, HN_EUNSUP,
                            "model.byte_fallback with a ByteLevel vocabulary that lacks byte 0x%02X", b);
+    return HN_OK;
+}
+
+static int find_unk(hn_tok *t, const json_t *model, hn_err *e) {
+    const char *unk = tok_json_str(model, "unk_token");
+    t->unk = unk ? tok_map_get(&t->by_name, unk, strlen(unk)) : -1;
+    if (unk && t->unk < 0 && !t->byte_level)
+        return hn_fail(e, HN_EPARSE, "model.unk_token: `%.80s` is not in the vocabulary", unk);
     return HN_OK;
 }
 
@@ -276,9 +288,11 @@ int tok_vocab_load(hn_tok *t, const json_t *root, hn_err *e) {
                  *a;
     size_t pool = 1, used = 0, i;
     int rc;
-    if (!json_is_object(vocab))
-        return hn_fail(e, HN_EPARSE, "model.vocab: has to be an object of token to id");
-    if (!json_is_array(merges)) return hn_fail(e, HN_EPARSE, "model.merges: has to be an array");
+    bool list = t->sp || t->unigram;
+    if (list ? !json_is_array(vocab) : !json_is_object(vocab))
+        return hn_fail(e, HN_EPARSE, "model.vocab: has to be %s",
+                       list ? "a list of pieces with scores" : "an object of token to id");
+    if (!list && !json_is_array(merges)) return hn_fail(e, HN_EPARSE, "model.merges: has to be an array");
     if ((rc = measure(t, vocab, added, &pool, e))) return rc;
     if (!t->n_id) return hn_fail(e, HN_EPARSE, "model.vocab: is empty");
     t->name = hn_alloc((size_t)t->n_id * sizeof *t->name);
@@ -289,12 +303,11 @@ int tok_vocab_load(hn_tok *t, const json_t *root, hn_err *e) {
     if (!t->name || !t->text || !t->flag || !t->pool || !t->added ||
         tok_map_init(&t->by_name, t->name, t->n_id))
         return HN_ENOMEM;
-    if ((rc = name_all(t, vocab, &used, e)) || (rc = load_merges(t, merges, e))) return rc;
-    const char *unk = tok_json_str(model, "unk_token");
-    t->unk = unk ? tok_map_get(&t->by_name, unk, strlen(unk)) : -1;
-    if (unk && t->unk < 0 && !t->byte_level)
-        return hn_fail(e, HN_EPARSE, "model.unk_token: `%.80s` is not in the vocabulary", unk);
+    rc = list ? tok_pieces_name(t, model, &used, e) : name_all(t, vocab, &used, e);
+    if (!rc && !list) rc = load_merges(t, merges, e);
+    if (!rc && !list) rc = find_unk(t, model, e);
+    if (rc) return rc;
     json_array_foreach(added, i, a) if ((rc = add_added(t, a, i, &used, e))) return rc;
     if ((rc = give_texts(t)) || (rc = check_bytes(t, e))) return rc;
-    return mark_whole(t, e);
+    return list ? tok_pieces_finish(t, e) : mark_whole(t, e);
 }

@@ -58,20 +58,20 @@ int hn_tok_open(hn_tok **t, const char *dir, hn_err *e) {
     return finish(t, dir, tok_files_read(*t, dir, e), e);
 }
 
-int tok_from_memory(hn_tok **t, const char *origin, hn_buf *json, hn_buf *config, hn_err *e) {
-    int rc = json->oom || config->oom || !(*t = hn_alloc(sizeof **t)) ? HN_ENOMEM : HN_OK;
+int tok_from_memory(hn_tok **t, const char *origin, int kind, hn_buf *main, hn_buf *config, hn_err *e) {
+    int rc = main->oom || config->oom || !(*t = hn_alloc(sizeof **t)) ? HN_ENOMEM : HN_OK;
     if (rc) {
         *t = NULL;
-        hn_buf_free(json);
+        hn_buf_free(main);
         hn_buf_free(config);
         return hn_fail(e, rc, "%s: out of memory for the tokenizer", origin);
     }
     tok_files_name(*t);
-    (*t)->file[TOK_JSON].data = json->data;
-    (*t)->file[TOK_JSON].n = json->n;
+    (*t)->file[kind].data = main->data;
+    (*t)->file[kind].n = main->n;
     (*t)->file[TOK_CONFIG].data = config->data;
     (*t)->file[TOK_CONFIG].n = config->n;
-    *json = *config = (hn_buf){ 0 };
+    *main = *config = (hn_buf){ 0 };
     return finish(t, origin, rc, e);
 }
 
@@ -86,6 +86,13 @@ void hn_tok_close(hn_tok *t) {
     hn_free(t->raw.node);
     hn_free(t->normed.node);
     hn_free(t->added);
+    hn_buf_free(&t->patterns);
+    hn_free(t->user.node);
+    hn_free(t->pieces.unit);
+    hn_free(t->map.data);
+    hn_free(t->score);
+    hn_free(t->logp);
+    hn_free(t->rank);
     hn_free(t->name);
     hn_free(t->text);
     hn_free(t->flag);

@@ -109,6 +109,42 @@ typedef struct hn_tok_recipe {
 } hn_tok_recipe;
 int hn_tok_train(hn_tok **t, const char *text, size_t n, const hn_tok_recipe *r, hn_err *e);
 
+/* A vocabulary as GGUF files hold it (tokenizer.ggml.*).  Strings are UTF-8 with a 0 at the end. */
+enum hn_tok_type {
+    HN_TOK_NORMAL = 1,
+    HN_TOK_UNKNOWN,
+    HN_TOK_CONTROL,
+    HN_TOK_USER,
+    HN_TOK_UNUSED,
+    HN_TOK_BYTE
+};
+typedef struct hn_tok_lists {
+    const char *model; /* "gpt2": byte-level BPE; "llama": SentencePiece BPE; "t5": SentencePiece unigram */
+    const char *pre;   /* gpt2: the name of its patterns ("qwen2", "llama-bpe", ...) */
+    int n;
+    const char *const *token; /* [n] */
+    const float *score;       /* [n]; NULL for gpt2 */
+    const int32_t *type;      /* [n] HN_TOK_NORMAL, ...; NULL: all normal */
+    const char *const *merge; /* [n_merge] "a b", the first to be merged first; none but for gpt2 */
+    int64_t n_merge;
+    int32_t role[HN_TOK_ROLES]; /* ids; -1: none */
+    bool add_bos, add_eos;
+    bool add_space;       /* llama, t5: a space is put before the text */
+    const char *charsmap; /* llama, t5: SentencePiece's precompiled map of characters, or NULL */
+    size_t n_charsmap;
+    bool squeeze;              /* llama, t5: runs of spaces are one, none at the ends */
+    const char *chat_template; /* or NULL */
+} hn_tok_lists;
+
+/* Builds a tokenizer from lists, which stay the caller's; `name` (a path) stands in messages.  Saved, it is
+ * a tokenizer.json (gpt2) or a tokenizer.model.  HN_EUNSUP: a model or `pre` that is not known. */
+int hn_tok_from_lists(hn_tok **t, const char *name, const hn_tok_lists *l, hn_err *e);
+
+/* The lists of a tokenizer, in memory of `a` or of t.  An id without a token is `[PADi]`, unused; so are the
+ * ids from hn_tok_size(t) to n_min, where a model has more.  HN_EUNSUP: the format has no words for this
+ * tokenizer (the message says for what). */
+int hn_tok_to_lists(const hn_tok *t, int n_min, hn_tok_lists *l, hn_arena *a, hn_err *e);
+
 /* Reads the tokenizer file of llama2.c (tok512.bin: u32 longest token; then a token f32 score, u32 length,
  * bytes) with `vocab` tokens: <unk>, <s>, </s>, the 256 bytes, then pieces merged by score. */
 int hn_tok_from_llama2c(hn_tok **t, const char *path, int vocab, hn_err *e);

@@ -60,7 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     }
     size_t head = nl ? (size_t)(nl - s) : n;
     hn_buf_add(&json, n ? s : "", head);
-    int rc = tok_from_memory(&t, "input", &json, &config, &e);
+    int rc = tok_from_memory(&t, "input", TOK_JSON, &json, &config, &e);
     check(rc, t, &e, s + head, n - head);
     return 0;
 }
