@@ -123,14 +123,14 @@ int hn_ask(hn_asker *k, hn_split split, uint64_t task_seed, const int64_t *index
     out->item = hn_alloc(((size_t)n + 1) * sizeof *out->item);
     out->prompt = hn_alloc(((size_t)n + 1) * sizeof *out->prompt);
     out->answer = hn_alloc(((size_t)(n * per) + 1) * sizeof *out->answer);
-    int longest, rc = HN_OK;
+    int longest = 0, rc = HN_OK;
     if (!out->item || !out->prompt || !out->answer)
         rc = hn_fail(e, HN_ENOMEM, "no memory for %lld items", (long long)n);
     if (!rc) rc = prompts(k, split, task_seed, index, out, &longest, e);
     int slots = k->cfg.slots > 0 ? (int)k->cfg.slots : 64;
     if (!rc)
         rc = hn_gen_room(&k->gen, &k->model->net, slots, longest, k->cfg.max_completion_length,
-                         "max_completion_length", e);
+                         k->cfg.limit ? k->cfg.limit : "--max_completion_length", e);
     if (!rc) rc = generate(k, out, seed, stream, e);
     double start = hn_now();
     if (!rc) rc = decode(k, out, e);
