@@ -1,30 +1,13 @@
 #!/bin/sh
 # e2e.sh HONE SOURCE - the program as its users run it, from nothing to an improved model, and what bad input gets.
-# Prints one cmocka-style line a check, so that each is counted.
 hone=$(realpath "$1")
 root=$(realpath "$2")
 shared=$(realpath "${HONE_SHARED:-$root/../shared}" 2>/dev/null)
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 export HONE_STORE="$tmp/runs.db"
-failed=0
 cd "$tmp" || exit 1
-
-begin() { name=$1; echo "[ RUN      ] $name"; }
-end() { # status: 0 is well
-    if [ "$1" = 0 ]; then echo "[       OK ] $name"; else echo "[  FAILED  ] $name"; failed=1; fi
-}
-skip() { echo "[  SKIPPED ] $name"; echo "skipped: $1"; }
-# refused STATUS WORDS COMMAND...: the exit code, and words somewhere in the message
-refused() {
-    want=$1 words=$2
-    shift 2
-    said=$("$hone" "$@" --quiet 2>&1)
-    got=$?
-    [ $got = "$want" ] && echo "$said" | grep -qF -e "$words" && return 0
-    echo "hone $*: exit $got, want $want and \"$words\"; it said: $said"
-    return 1
-}
+. "$root/tests/steps.sh"
 
 cat >config.json <<'J'
 {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 32, "intermediate_size": 64,

@@ -93,7 +93,7 @@ src/base/base.c @@ if (need > INT64_MAX / 2) return HN_ENOMEM; @@ if (need > INT
 src/base/base.c @@ if (e && !e->code) { @@ if (e) {
 src/base/base.c @@ if (b->oom) return false; @@ (void)0;
 src/base/pool.c @@ rest < grain ? n : lo + grain @@ lo + grain
-src/base/pool.c @@ atomic_compare_exchange_weak(&pool.left, &left, left - 1) @@ (atomic_store(&pool.left, left - 1), 1)
+src/base/pool.c @@ atomic_compare_exchange_weak(&pool.left, &left, left - 1) @@ atomic_compare_exchange_weak(&pool.left, &left, left - 2)
 src/base/pool.c @@ wake(&pool.work, slices - 1); @@ (void)0;
 src/base/pool.c @@ if (!has_finished()) wait_for(&pool.finish, has_finished); @@ (void)0;
 src/base/pool.c @@ == slices) wake(&pool.finish, 1); @@ == slices) (void)0;

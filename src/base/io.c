@@ -76,6 +76,7 @@ int hn_io_fail(hn_err *e, int why, const char *verb, const char *path) {
     case EROFS: hint = "; choose a place that can be written"; break;
     case EMFILE: hint = "; raise the limit with `ulimit -n`"; break;
     case EIO: hint = "; the device failed: look at `dmesg`"; break;
+    case EEXIST: hint = "; something else has that name: give another"; break;
     case EXDEV: hint = "; both names must be on one file system"; break;
     default: break;
     }

@@ -52,6 +52,10 @@ int hn_file_copy(const char *from, const char *to, hn_err *e); /* atomic */
 /* Calls each(ctx, name, e) for every entry of a folder in the order of the bytes of the names ("." and ".."
  * left out); a nonzero answer stops the walk and is returned. */
 int hn_dir_each(const char *path, int (*each)(void *ctx, const char *name, hn_err *e), void *ctx, hn_err *e);
+/* Holds a folder for this process alone until hn_dir_unlock or the end of the process, however it ends.
+ * HN_EIO: another one holds it. */
+int hn_dir_lock(const char *path, int *lock, hn_err *e);
+void hn_dir_unlock(int lock); /* -1 is fine */
 bool hn_path_exists(const char *path);
 bool hn_path_is_dir(const char *path);
 int64_t hn_disk_free(const char *path); /* bytes; -1 when unknown */

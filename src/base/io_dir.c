@@ -11,6 +11,7 @@
 #include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -67,6 +68,23 @@ int hn_dir_make(const char *path, hn_err *e) {
     if (!rc) rc = make_one(p, e);
     hn_free(p);
     return rc;
+}
+
+int hn_dir_lock(const char *path, int *lock, hn_err *e) {
+    int fd = hn_io_open(path, O_RDONLY | O_DIRECTORY);
+    *lock = -1;
+    if (fd < 0) return hn_io_fail(e, errno, "open the folder", path);
+    if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) {
+        close(fd);
+        return hn_fail(e, HN_EIO, "%s: another run is at work there; wait for it, or give another name",
+                       path);
+    }
+    *lock = fd;
+    return HN_OK;
+}
+
+void hn_dir_unlock(int lock) {
+    if (lock >= 0) close(lock);
 }
 
 static int named(const struct dirent *d) { return strcmp(d->d_name, ".") && strcmp(d->d_name, ".."); }

@@ -100,5 +100,5 @@ const hn_command hn_command_check = {
     "resume: sft, dpo and grpo killed (kill -9) at random moments and resumed leave the same bytes as "
     "undisturbed runs.\n"
     "Exit code 3 when one does not hold.",
-    run
+    run, true
 };

@@ -117,6 +117,8 @@ int hn_cli_ready(hn_cli *c) {
     if (c->common.help) return print_page(c);
     int rc = hn_optset_done(c->opts, &c->err);
     if (rc) return rc;
+    if (!c->command->words && hn_optset_words(c->opts, &w))
+        return hn_cli_usage(c, "\"%s\" is neither an option (they begin with --) nor the value of one", w[0]);
     quiet = c->common.quiet;
     for (int i = 0, n = hn_optset_warnings(c->opts, &w); i < n; i++)
         fprintf(stderr, "hone %s: warning: %s\n", c->command->name, w[i]);
@@ -137,7 +139,7 @@ int hn_cli_usage(hn_cli *c, const char *fmt, ...) {
 }
 
 int hn_cli_need(hn_cli *c, const char *name, const char *value) {
-    if (value) return HN_OK;
+    if (value && *value) return HN_OK;
     return hn_cli_usage(c, "--%s is needed; see hone help %s", name, c->command->name);
 }
 

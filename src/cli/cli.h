@@ -32,6 +32,7 @@ typedef struct hn_command {
     const char *help; /* the first line is for the list; all of it is the command's page; NULL: the
                          algorithm of that name has it */
     int (*run)(int argc, char **argv); /* words after the command's name; returns an exit code */
+    bool words;                        /* it takes words that are no options */
 } hn_command;
 
 #define HN_COMMAND(name) extern const hn_command hn_command_##name;
@@ -72,7 +73,7 @@ int hn_cli_ready(hn_cli *c);
 /* For a command line that the tables accept and the command does not: HN_EPARSE that ends with HN_EXIT_USAGE.
  */
 int hn_cli_usage(hn_cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Refuses a missing option: hn_cli_need(c, "model", c->common.model). */
+/* Refuses a missing or empty option: hn_cli_need(c, "model", c->common.model). */
 int hn_cli_need(hn_cli *c, const char *name, const char *value);
 /* A line on standard error, unless --quiet. */
 void hn_cli_note(const hn_cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

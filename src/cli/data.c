@@ -109,5 +109,5 @@ const hn_command hn_command_data = {
     "make rows from a task\n"
     "usage: hone data make --task T --items N --out FILE.jsonl [--text]\n\n"
     "make: prompt and worked solution of every item, one JSON object a line, ready for hone sft --data.",
-    run
+    run, true
 };

@@ -46,22 +46,21 @@ static bool tick(void *ctx, int64_t done, int64_t all, int64_t tokens) {
     return hn_cli_stopped(NULL);
 }
 
-static int write_rows(hn_cli *c, const hn_exam *x) {
+static int write_rows(hn_cli *c, hn_out *out, const hn_exam *x) {
     static const char *const verdict[] = { "fail", "pass", "error" };
-    hn_buf b = { 0 };
     for (int64_t i = 0; i < x->n; i++) {
         json_t *j = json_pack("{s:s, s:s, s:s, s:s}", "id", x->id[i], "prompt", x->prompt[i], "completion",
                               x->answer[i], "verdict", verdict[x->verdict[i]]);
         char *line = j ? json_dumps(j, JSON_COMPACT) : NULL;
-        if (line) hn_buf_fmt(&b, "%s\n", line);
-        else b.oom = true;
-        free(line);
+        if (line) hn_out_fmt(out, "%s\n", line);
         json_decref(j);
+        if (!line) {
+            hn_out_abandon(out);
+            return hn_fail(&c->err, HN_ENOMEM, "no memory for the answers");
+        }
+        free(line);
     }
-    int rc = b.oom ? hn_fail(&c->err, HN_ENOMEM, "no memory for the answers")
-                   : hn_file_write(c->common.out, b.data, b.n, &c->err);
-    hn_buf_free(&b);
-    return rc;
+    return hn_out_commit(out, &c->err);
 }
 
 static void print(const hn_exam *x, const eval_options *o) {
@@ -79,14 +78,21 @@ static void print(const hn_exam *x, const eval_options *o) {
 
 static int work(hn_cli *c, eval_options *o, const hn_task *task, void *priv) {
     hn_model *m = NULL;
+    hn_out *out = NULL; /* opened before the work, so that a place that cannot be written costs none */
     int rc = hn_cli_model(c, &m);
-    if (rc) return rc;
+    if (!rc && c->common.out) rc = hn_out_open(&out, c->common.out, &c->err);
+    if (rc) {
+        hn_model_close(m);
+        return rc;
+    }
+    o->ask.limit = "--max_new_tokens";
     watcher w = { c, hn_progress_open("eval", o->items) };
     hn_asker k = { .model = m, .task = task, .priv = priv, .cfg = o->ask, .progress = tick, .ctx = &w };
     hn_exam x = { 0 };
     rc = hn_exam_take(&k, (hn_split)o->split, (uint64_t)c->common.seed, o->items, &x, &c->err);
     hn_progress_close(w.bar);
-    if (!rc && c->common.out) rc = write_rows(c, &x);
+    if (rc) hn_out_abandon(out);
+    else if (out) rc = write_rows(c, out, &x);
     if (!rc) print(&x, o);
     hn_exam_release(&x);
     hn_asker_release(&k);

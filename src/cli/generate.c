@@ -61,15 +61,14 @@ static int one(hn_cli *c, const generate_options *o, hn_say *s) {
 /* ---- a file: JSON lines ---- */
 /* Whole lines already in `path` and the bytes they take: what a stopped run left. */
 static int whole_lines(const char *path, int64_t *lines, int64_t *bytes, hn_err *e) {
-    char *text;
-    size_t n;
+    hn_map m;
     *lines = *bytes = 0;
     if (!hn_path_exists(path)) return HN_OK;
-    int rc = hn_file_read(path, &text, &n, e);
+    int rc = hn_map_open(&m, path, e);
     if (rc) return rc;
-    for (size_t i = 0; i < n; i++)
-        if (text[i] == '\n') ++*lines, *bytes = (int64_t)i + 1;
-    hn_free(text);
+    for (size_t i = 0; i < m.n; i++)
+        if (m.data[i] == '\n') ++*lines, *bytes = (int64_t)i + 1;
+    hn_map_close(&m);
     return HN_OK;
 }
 

@@ -67,6 +67,10 @@ static int run(int argc, char **argv) {
         print_list(stdout);
         return HN_EXIT_OK;
     }
+    if (argc > 1 && strcmp(argv[1], "--help")) {
+        fprintf(stderr, "hone help: one command or topic at a time; \"%s\" is one too many\n", argv[1]);
+        return HN_EXIT_USAGE;
+    }
     const hn_command *c = hn_command_find(argv[0]);
     if (c) return c->run(1, (char *[]){ "--help", NULL });
     for (int i = 0; i < TOPICS; i++)

@@ -49,12 +49,15 @@ typedef struct {
     hn_record *record;
     hn_progress *bar;
     double start;
+    hn_claim claim;
+    bool begun; /* there is a round to go on after, or to repeat */
 } improver;
 
 static void on_phase(void *ctx, int64_t round, const char *what, int64_t total) {
     improver *i = ctx;
     char title[48];
     hn_progress_close(i->bar);
+    i->begun |= round > 0;
     if (round) snprintf(title, sizeof title, "round %lld %s", (long long)round, what);
     else snprintf(title, sizeof title, "%s", what);
     i->bar = hn_progress_open(title, total);
@@ -147,6 +150,7 @@ static int work(improver *i) {
     hn_err *e = &i->cli.err;
     int rc = hn_cli_model(&i->cli, &im->model);
     if (rc) return rc;
+    i->begun = i->o.resume;
     im->cfg = i->o.improve;
     im->train = i->o.train;
     im->algo_priv = i->algo_priv;
@@ -157,18 +161,23 @@ static int work(improver *i) {
     im->examiner.cfg.how = (hn_sampling){ 0, 1, 0, 0 };
     im->watch = (hn_improve_watch){ i, on_phase, on_progress, on_metrics, on_receipt, hn_cli_stopped };
     if ((rc = hn_record_config(&i->cli, im->model, &im->config))) return rc;
-    rc = hn_record_open(&i->record, im->out, "improve", i->o.store, im->config, im->seed, i->o.resume,
-                        i->o.resume ? INT64_MAX / 2 : 0, i->o.resume ? -1 : 0, e);
+    rc = hn_record_claim(&i->claim, im->out, i->o.resume, e);
+    if (!rc)
+        rc = hn_record_open(&i->record, im->out, "improve", i->o.store, im->config, im->seed, i->o.resume,
+                            i->o.resume ? INT64_MAX / 2 : 0, i->o.resume ? -1 : 0, e);
     if (!rc) rc = hn_improve_run(im, i->o.resume, e);
     hn_progress_close(i->bar);
-    hn_record_close(i->record, rc == HN_ESTOP ? "stopped" : rc ? "failed" : "done");
+    if (rc && rc != HN_ESTOP && !i->begun) hn_record_discard(i->record);
+    else hn_record_close(i->record, rc == HN_ESTOP ? "stopped" : rc ? "failed" : "done");
     if (!rc) summary(i);
     return rc;
 }
 
 static int rollback(improver *i) {
     int64_t head;
-    int rc = hn_improve_rollback(i->cli.common.out, i->o.to_round, &head, &i->cli.err);
+    int lock, rc = hn_dir_lock(i->cli.common.out, &lock, &i->cli.err);
+    if (!rc) rc = hn_improve_rollback(i->cli.common.out, i->o.to_round, &head, &i->cli.err);
+    hn_dir_unlock(lock);
     if (rc) return rc;
     if (head) printf("%s/model is the model of round %lld again\n", i->cli.common.out, (long long)head);
     else printf("%s/model is the model as it was given\n", i->cli.common.out);
@@ -210,6 +219,7 @@ static int run(int argc, char **argv) {
         if (!rc) rc = hn_cli_task_open(c, i->task, i->task_priv);
         if (!rc) rc = work(i);
     }
+    hn_record_unclaim(&i->claim);
     json_decref(i->im.config);
     hn_improve_release(&i->im);
     hn_model_close(i->im.model);

@@ -27,10 +27,18 @@ static int get_tokenizer(hn_cli *c, const init_options *o, hn_tok **t) {
     char *text;
     size_t n;
     int rc = hn_file_read(o->train_tokenizer, &text, &n, &c->err);
-    if (rc) return rc;
+    if (!rc && !n)
+        rc = hn_fail(&c->err, HN_EPARSE, "%s is empty: a tokenizer is trained on text", o->train_tokenizer);
+    if (rc) {
+        hn_free(text);
+        return rc;
+    }
     hn_tok_recipe r = { .vocab = (int)o->vocab };
     rc = hn_tok_train(t, text, n, &r, &c->err);
     hn_free(text);
+    if (!rc && hn_tok_size(*t) < o->vocab)
+        hn_cli_note(c, "%s has text for %d of %lld ids", o->train_tokenizer, hn_tok_size(*t),
+                    (long long)o->vocab);
     return rc;
 }
 

@@ -69,7 +69,8 @@ typedef struct {
     hn_record *record;
     hn_progress *bar;
     hn_loop loop;
-    bool rollouts;
+    hn_claim claim;
+    bool rollouts, resumed;
 } learner;
 
 /* ---- where the steps come from ---- */
@@ -244,11 +245,13 @@ static int on_broken(void *ctx, int64_t step, const hn_forest *f, hn_err *e) {
 }
 
 /* ---- the run ---- */
-static int start_or_resume(learner *l, bool *resumed) {
+static int start_or_resume(learner *l) {
     hn_err *e = &l->cli.err;
     char *dir = NULL;
-    int64_t events = 0, step = l->o.resume ? hn_checkpoint_newest(l->cli.common.out, &dir, e) : 0;
-    int rc = step < 0 ? (int)step : HN_OK;
+    int64_t events = 0, step = 0;
+    int rc = hn_record_claim(&l->claim, l->cli.common.out, l->o.resume, e);
+    if (!rc && l->o.resume) step = hn_checkpoint_newest(l->cli.common.out, &dir, e);
+    if (step < 0) rc = (int)step;
     if (!rc && dir) {
         rc = hn_loop_resume(&l->loop, dir, l->o.allow_tier_change, e);
         json_t *s = rc ? NULL : hn_checkpoint_state(dir);
@@ -260,7 +263,7 @@ static int start_or_resume(learner *l, bool *resumed) {
     } else if (!rc && l->o.resume) {
         hn_cli_note(&l->cli, "no checkpoint in %s yet: starting from the first update", l->cli.common.out);
     }
-    *resumed = dir != NULL;
+    l->resumed = dir != NULL;
     hn_free(dir);
     if (!rc)
         rc = hn_record_open(&l->record, l->cli.common.out, l->algo->name, l->o.store, l->loop.config,
@@ -286,7 +289,6 @@ static int open_trainer(learner *l, double per_epoch) {
 static int work(learner *l) {
     hn_err *e = &l->cli.err;
     double per_epoch = 0;
-    bool resumed;
     int rc = hn_cli_need(&l->cli, "out", l->cli.common.out);
     if (!rc) rc = hn_cli_model(&l->cli, &l->model);
     l->rollouts = !rc && l->algo->needs(l->priv) & HN_NEEDS_ROLLOUT;
@@ -312,14 +314,15 @@ static int work(learner *l) {
                                 .broken = on_broken,
                                 .stop = hn_cli_stopped };
     rc = hn_record_config(&l->cli, l->model, &l->loop.config);
-    if (!rc) rc = start_or_resume(l, &resumed);
+    if (!rc) rc = start_or_resume(l);
     if (rc) return rc;
     l->bar = hn_progress_open(l->algo->name, l->trainer.steps);
-    if (resumed) hn_progress_update(l->bar, l->trainer.step, "");
+    if (l->resumed) hn_progress_update(l->bar, l->trainer.step, "");
     rc = hn_loop_run(&l->loop, e);
     hn_progress_close(l->bar);
     if (!rc) rc = hn_loop_finish(&l->loop, e);
-    hn_record_close(l->record, rc == HN_ESTOP ? "stopped" : rc ? "failed" : "done");
+    if (rc && rc != HN_ESTOP && !l->resumed && !l->trainer.step) hn_record_discard(l->record);
+    else hn_record_close(l->record, rc == HN_ESTOP ? "stopped" : rc ? "failed" : "done");
     l->record = NULL;
     if (!rc)
         printf("saved %s after %lld updates\n  talk to it:  hone chat --model %s\n", l->cli.common.out,
@@ -329,6 +332,7 @@ static int work(learner *l) {
 
 static void release(learner *l) {
     hn_record_close(l->record, "failed");
+    hn_record_unclaim(&l->claim);
     hn_loop_release(&l->loop);
     json_decref(l->loop.config);
     hn_trainer_close(&l->trainer);

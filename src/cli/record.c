@@ -8,11 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 struct hn_record {
     hn_store *store;
     hn_tfevents *events;
     int64_t run;
+    hn_buf marker, path; /* run.json and the event file */
 };
 
 static double wall(void) {
@@ -114,20 +116,53 @@ static int begin_run(hn_record *r, const char *out, const char *command, json_t 
     return rc;
 }
 
-int hn_record_open(hn_record **out_r, const char *out, const char *command, const char *store, json_t *config,
-                   uint64_t seed, bool resume, int64_t step, int64_t events, hn_err *e) {
-    hn_buf marker = { 0 }, name = { 0 }, path = { 0 };
-    char *old_store = NULL, *old_events = NULL, *full = NULL;
-    hn_record *r = hn_alloc(sizeof *r);
-    int rc = r && hn_path_join(&marker, out, "run.json")
-                 ? HN_OK
-                 : hn_fail(e, HN_ENOMEM, "no memory for a run's record");
-    bool there = !rc && hn_path_exists(marker.data);
-    if (there && !resume)
+/* ---- the folder ---- */
+static int is_foreign(void *ctx, const char *name, hn_err *e) {
+    static const char *const known[] = {
+        "config.json",    "model.safetensors", "model.safetensors.index.json",
+        "tokenizer.json", "vocab.json",        "improve.json"
+    };
+    bool bad = !strncmp(name, "checkpoint-", 11);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) bad = bad || !strcmp(name, known[i]);
+    return bad ? hn_fail(e, HN_EIO, "%s holds %s, which this run would overwrite: give another --out",
+                         (const char *)ctx, name)
+               : HN_OK;
+}
+
+int hn_record_claim(hn_claim *c, const char *out, bool resume, hn_err *e) {
+    hn_buf marker = { 0 };
+    bool made = !hn_path_exists(out);
+    int lock = -1, rc = hn_path_join(&marker, out, "run.json")
+                            ? hn_dir_make(out, e)
+                            : hn_fail(e, HN_ENOMEM, "no memory for a run's record");
+    if (!rc) rc = hn_dir_lock(out, &lock, e);
+    if (!rc && !resume && hn_path_exists(marker.data))
         rc = hn_fail(e, HN_EIO,
                      "%s already holds a run: --resume goes on with it, another --out starts a new one", out);
-    if (!rc) rc = hn_dir_make(out, e);
-    if (!rc && there) rc = read_marker(marker.data, &old_store, &r->run, &old_events, e);
+    if (!rc && !resume) rc = hn_dir_each(out, is_foreign, (void *)(uintptr_t)out, e);
+    hn_buf_free(&marker);
+    if (rc) hn_dir_unlock(lock);
+    else *c = (hn_claim){ out, lock, made };
+    return rc;
+}
+
+void hn_record_unclaim(hn_claim *c) {
+    if (!c->out) return;
+    if (c->made) rmdir(c->out); /* refused unless it is empty */
+    hn_dir_unlock(c->lock);
+    c->out = NULL;
+}
+
+int hn_record_open(hn_record **out_r, const char *out, const char *command, const char *store, json_t *config,
+                   uint64_t seed, bool resume, int64_t step, int64_t events, hn_err *e) {
+    hn_buf name = { 0 };
+    char *old_store = NULL, *old_events = NULL, *full = NULL;
+    hn_record *r = hn_alloc(sizeof *r);
+    int rc = r && hn_path_join(&r->marker, out, "run.json")
+                 ? HN_OK
+                 : hn_fail(e, HN_ENOMEM, "no memory for a run's record");
+    bool there = !rc && hn_path_exists(r->marker.data);
+    if (there) rc = read_marker(r->marker.data, &old_store, &r->run, &old_events, e);
     const char *where = there ? old_store : store ? store : hn_store_path();
     if (!rc) rc = hn_store_open(&r->store, where, e);
     if (!rc && there) rc = hn_store_rewind(r->store, r->run, step, e);
@@ -135,17 +170,15 @@ int hn_record_open(hn_record **out_r, const char *out, const char *command, cons
         full = realpath(where, NULL);
         rc = begin_run(r, out, command, config, seed, resume, e);
         if (!rc && !hn_tfevents_name(&name, wall())) rc = hn_fail(e, HN_ENOMEM, "no memory for a name");
-        if (!rc) rc = write_marker(marker.data, command, full ? full : where, r->run, name.data, e);
+        if (!rc) rc = write_marker(r->marker.data, command, full ? full : where, r->run, name.data, e);
     }
-    if (!rc && !hn_path_join(&path, out, there ? old_events : name.data))
+    if (!rc && !hn_path_join(&r->path, out, there ? old_events : name.data))
         rc = hn_fail(e, HN_ENOMEM, "no memory for a path");
-    if (!rc) rc = hn_tfevents_open(&r->events, path.data, there ? events : 0, e);
+    if (!rc) rc = hn_tfevents_open(&r->events, r->path.data, there ? events : 0, e);
     free(full);
     hn_free(old_store);
     hn_free(old_events);
-    hn_buf_free(&marker);
     hn_buf_free(&name);
-    hn_buf_free(&path);
     if (!rc) *out_r = r;
     else if (r) hn_record_close(r, NULL);
     return rc;
@@ -182,5 +215,14 @@ void hn_record_close(hn_record *r, const char *status) {
     if (status && r->store) hn_store_run_status(r->store, r->run, status, wall(), NULL);
     hn_tfevents_close(r->events);
     hn_store_close(r->store);
+    hn_buf_free(&r->marker);
+    hn_buf_free(&r->path);
     hn_free(r);
+}
+
+void hn_record_discard(hn_record *r) {
+    if (!r) return;
+    unlink(r->path.data);
+    unlink(r->marker.data);
+    hn_record_close(r, "failed");
 }

@@ -1,7 +1,9 @@
 /* runs.c - `hone runs`: what was run, what came of it, and how two runs differ. */
+#include "base/io.h"
 #include "cli/cli.h"
 #include "store/store.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -168,8 +170,9 @@ static int compare(hn_cli *c, hn_store *s, int64_t one, int64_t two) {
 
 static int number(hn_cli *c, const char *word, int64_t *out) {
     char *end;
+    errno = 0;
     *out = strtoll(word, &end, 10);
-    return *end || end == word
+    return *end || end == word || errno
                ? hn_cli_usage(c, "\"%s\" is not the number of a run; hone runs list shows them", word)
                : HN_OK;
 }
@@ -185,7 +188,12 @@ static int work(hn_cli *c, const runs_options *o) {
     if (is_show || is_compare) rc = number(c, w[1], &a);
     if (!rc && is_compare) rc = number(c, w[2], &b);
     hn_store *s = NULL;
-    if (!rc) rc = hn_store_open(&s, o->store ? o->store : hn_store_path(), &c->err);
+    const char *path = o->store ? o->store : hn_store_path();
+    if (!rc && !hn_path_exists(path))
+        return hn_fail(&c->err, HN_EIO,
+                       "%s: there is no run store yet; learning makes it, or name another with --store",
+                       path);
+    if (!rc) rc = hn_store_open(&s, path, &c->err);
     if (!rc)
         rc = is_show      ? show(c, s, a, o->samples)
              : is_compare ? compare(c, s, a, b)
@@ -207,4 +215,4 @@ static int run(int argc, char **argv) {
 const hn_command hn_command_runs = { "runs",
                                      "the run store: what was run and what came of it\n"
                                      "usage: hone runs list | show RUN | compare RUN RUN",
-                                     run };
+                                     run, true };

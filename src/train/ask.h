@@ -11,6 +11,7 @@
 typedef struct hn_ask_config {
     int64_t max_completion_length, slots;
     hn_sampling how;
+    const char *limit; /* what the user calls max_completion_length, for messages; NULL: that */
 } hn_ask_config;
 
 typedef struct hn_answer { /* one completion; token, logp and logp1 are n long, of which the last may be a

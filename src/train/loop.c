@@ -125,11 +125,18 @@ int hn_loop_save(hn_loop *l, hn_err *e) {
     return rc;
 }
 
+/* The checkpoint itself is damaged: what can be done about it. */
+static int damaged(const char *dir, int rc, hn_err *e) {
+    if (rc && rc != HN_ENOMEM)
+        hn_fail_in(e, "%s cannot be gone on from (without it, the one before is)", dir);
+    return rc;
+}
+
 int hn_loop_resume(hn_loop *l, const char *dir, bool allow_tier, hn_err *e) {
     hn_buf b = { 0 };
     json_t *j;
     if (!hn_path_join(&b, dir, "trainer_state.json")) return hn_fail(e, HN_ENOMEM, "no memory for a path");
-    int rc = hn_json_read(&j, b.data, e);
+    int rc = damaged(dir, hn_json_read(&j, b.data, e), e);
     const json_t *ours = json_object_get(j, "hone"), *step = json_object_get(j, "global_step");
     json_t *history = json_object_get(j, "log_history");
     const char *tier = json_string_value(json_object_get(ours, "tier"));
@@ -144,10 +151,10 @@ int hn_loop_resume(hn_loop *l, const char *dir, bool allow_tier, hn_err *e) {
             "%s: the run was on the %s kernels and this one is on %s: the numbers would differ in the last "
             "bits. Set HONE_TIER=%s, or --allow-tier-change",
             b.data, tier, hn_cpu_tier_name(), tier);
-    if (!rc) rc = hn_model_load(l->model, dir, e);
+    if (!rc) rc = damaged(dir, hn_model_load(l->model, dir, e), e);
     if (!rc && !hn_path_join(&b, dir, "optimizer.safetensors"))
         rc = hn_fail(e, HN_ENOMEM, "no memory for a path");
-    if (!rc) rc = hn_moments_load(&l->model->net.params, b.data, e);
+    if (!rc) rc = damaged(dir, hn_moments_load(&l->model->net.params, b.data, e), e);
     if (!rc) {
         l->trainer->step = json_integer_value(step);
         json_decref(l->history);
