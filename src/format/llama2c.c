@@ -3,6 +3,7 @@
 
 #include "base/io.h"
 #include "format/hfdir.h"
+#include "format/rope_rows.h"
 #include <math.h>
 #include <string.h>
 
@@ -13,7 +14,7 @@ typedef struct part {
     char name[NAME];
     const unsigned char *data;
     int64_t rows, cols; /* rows 0: a vector of cols */
-    int head;           /* > 0: rows are heads of so many pairs of neighbours */
+    int head;           /* > 0: rows are heads of so many, in pairs of neighbours */
 } part;
 
 typedef struct source {
@@ -158,19 +159,13 @@ static void source_close(source *s) {
     hn_free(s->tensor);
 }
 
-/* Row r of a head in the new order: pairs (2i, 2i+1) become (i, i + head/2). */
-static int64_t old_row(int64_t r, int head) {
-    if (!head) return r;
-    int64_t in = r % head, half = head / 2;
-    return r - in + (in < half ? 2 * in : 2 * (in - half) + 1);
-}
-
 static int give(void *ctx, int64_t i, hn_st_writer *w, hn_err *e) {
     const part *x = &((source *)ctx)->list[i];
     int rc = HN_OK;
     if (!x->rows) return hn_st_writer_raw(w, x->data, 4 * (size_t)x->cols, e);
     for (int64_t r = 0; !rc && r < x->rows; r++)
-        rc = hn_st_writer_raw(w, x->data + 4 * old_row(r, x->head) * x->cols, 4 * (size_t)x->cols, e);
+        rc = hn_st_writer_raw(w, x->data + 4 * hn_rope_neighbour(r, x->head) * x->cols, 4 * (size_t)x->cols,
+                              e);
     return rc;
 }
 
