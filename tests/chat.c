@@ -55,6 +55,19 @@ static const char with_default[] =
     "{% for m in messages %}{% if loop.first and m.role != 'system' %}<system>default<end>{% endif %}<{{ "
     "m.role }}>"
     "{{ m.content }}<end>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+/* No prompt, and no header either: what names a call is the assistant's. */
+static const char bare[] =
+    "{% for m in messages %}{% if m.role == 'user' %}[INST]{{ m.content }}[/INST]{% elif "
+    "m.tool_calls %}[CALLS][{{ m.tool_calls[0].name }}]</s>{% else %}{{ m.content }}</s>"
+    "{% endif %}{% endfor %}";
+/* Blanks before a turn that the prompt lacks; contents are trimmed. */
+static const char indented[] =
+    "{% for m in messages %}\n\n  {{ '<' + m.role + '>\n' + m.content | trim + '<end>' }}\n{% endfor %}"
+    "{% if add_generation_prompt %}\n  {{ '<assistant>\n' }}{% endif %}";
+/* No prompt, but a header. */
+static const char no_prompt[] =
+    "{% for m in messages %}{{ m.role }}: {% for c in m.tool_calls or [] %}!{{ c.name }}{% endfor %}"
+    "{{ m.content }}\n{% endfor %}";
 
 /* ---- markings: the rendering with « » around what the assistant wrote ---- */
 static hn_chat chat_of(const hn_tmpl *t, json_t *conversation) {
@@ -146,6 +159,16 @@ static void own_marks(void **state) {
               "[" USER("a") ",{\"role\":\"assistant\",\"content\":\"so\",\"tool_calls\":[{\"name\":\"f\"}]},"
                             "{\"role\":\"tool\",\"content\":\"7\"}]",
               "<user>a<end><assistant>«[call f]»(answer 7)«so<end>»");
+    check_own(bare,
+              "[" USER("a") ",{\"role\":\"assistant\",\"tool_calls\":[{\"name\":\"f\"}]}," USER("b") "," BOT(
+                  "") "]",
+              "[INST]a[/INST]«[CALLS][f]</s>»[INST]b[/INST]«</s>»");
+    check_own(
+        indented, "[" USER("a") "," BOT(" \\n") "," USER("b") "," BOT("c ") "]",
+        "\n  <user>\na<end>\n\n  <assistant>\n«<end>»\n\n  <user>\nb<end>\n\n  <assistant>\n«c<end>»\n");
+    check_own(no_prompt,
+              "[" USER("a") ",{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"name\":\"f\"}]}]",
+              "user: a\nassistant: «!f\n»");
     check_own(with_default, "[" BOT("a") "," USER("b") "," BOT("<assistant>") "]",
               "<system>default<end><assistant>«a<end>»<user>b<end><assistant>«<assistant><end>»");
 }

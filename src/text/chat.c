@@ -4,8 +4,8 @@
  * assistant message starts with a header that the model is given, not asked to write.  That header
  * is what add_generation_prompt adds after the messages before it, so it is measured: the messages
  * before the first answer are rendered with and without a prompt and the difference is cut off the
- * front of every turn.  Where a template shows no such prompt, what stands before the first byte
- * of the message itself is the header. */
+ * front of every turn.  Where a template shows no such prompt, an answer of one known word is rendered
+ * in place of the first answer, and what stands before that word is the header. */
 #include "text/chat.h"
 
 #include <ctype.h>
@@ -107,12 +107,44 @@ static int prompt_after(const hn_chat *c, int64_t n, hn_buf *out, hn_err *e) {
                            : HN_OK; /* a template may refuse the shorter list */
 }
 
-static int generation_prompt(const hn_chat *c, hn_buf *out, hn_err *e) {
+typedef struct given { /* what a model is given before an answer */
+    hn_buf prompt, header;
+    bool probed; /* header was measured, for there is no prompt */
+} given;
+
+/* What stands between the first n messages and an answer that is one word. */
+static int header_after(const hn_chat *c, int64_t n, given *g, hn_err *e) {
+    static const char word[] = "hone-probe-0f6a1c";
+    hn_buf before = { 0 }, after = { 0 };
+    hn_chat probe = *c;
+    json_t *answer = json_pack("{s:s,s:s}", "role", "assistant", "content", word);
+    probe.messages = json_array();
+    int rc = HN_OK;
+    for (int64_t i = 0; i < n && !rc; i++)
+        rc = json_array_append(probe.messages, json_array_get(c->messages, (size_t)i)) ? HN_ENOMEM : HN_OK;
+    if (json_array_append_new(probe.messages, answer)) rc = HN_ENOMEM;
+    hn_err own = { 0 };
+    if (!rc) rc = render(&probe, n, false, &before, NULL, &own);
+    if (!rc) rc = render(&probe, n + 1, false, &after, NULL, &own);
+    char *hit = rc ? NULL : memmem(after.data, after.n, word, sizeof word - 1);
+    size_t same = hit ? shared(&before, &after) : 0;
+    if (hit && after.data + same < hit)
+        hn_buf_add(&g->header, after.data + same, (size_t)(hit - after.data) - same);
+    g->probed = hit;
+    if (g->header.oom) rc = HN_ENOMEM;
+    json_decref(probe.messages);
+    hn_buf_free(&before);
+    hn_buf_free(&after);
+    return rc == HN_ENOMEM ? hn_fail(e, rc, "out of memory") : HN_OK;
+}
+
+static int generation_prompt(const hn_chat *c, given *g, hn_err *e) {
     int64_t n = (int64_t)json_array_size(c->messages), first = 0;
     while (first < n && !by_assistant(c, (int32_t)first)) first++;
     if (first == n) return HN_OK; /* nobody asks */
-    int rc = first ? prompt_after(c, first, out, e) : HN_OK;
-    return rc || out->n ? rc : prompt_after(c, n, out, e);
+    int rc = first ? prompt_after(c, first, &g->prompt, e) : HN_OK;
+    if (!rc && !g->prompt.n) rc = prompt_after(c, n, &g->prompt, e);
+    return rc || g->prompt.n ? rc : header_after(c, first, g, e);
 }
 
 /* ---- turns ---- */
@@ -132,20 +164,37 @@ static bool blank(const char *p, size_t n) {
     return !n;
 }
 
+/* The end of the last place in p[0, n) where the prompt stands, which may have other blanks around it; 0:
+ * none. */
+static size_t last_prompt(const char *p, size_t n, const hn_buf *prompt) {
+    size_t from = 0, to = prompt->n;
+    while (from < to && isspace((unsigned char)prompt->data[from])) from++;
+    while (to > from && isspace((unsigned char)prompt->data[to - 1])) to--;
+    for (size_t end = n; to > from && end >= to - from; end--) {
+        if (memcmp(p + end - (to - from), prompt->data + from, to - from)) continue;
+        for (; to < prompt->n && end < n && p[end] == prompt->data[to]; to++) end++;
+        return end;
+    }
+    return 0;
+}
+
 /* How many bytes of the turn the model is given. */
-static size_t header(const char *text, const turn *t, const hn_buf *prompt) {
+static size_t header(const char *text, const turn *t, const given *g) {
+    const hn_buf *prompt = &g->prompt;
     const char *p = text + t->begin;
-    size_t n = t->end - t->begin, same = 0, shown = t->first - t->begin;
+    size_t n = t->end - t->begin, same = 0, shown = t->first - t->begin, end;
     while (same < n && same < prompt->n && p[same] == prompt->data[same]) same++;
     if (prompt->n && same == prompt->n) return same;
-    if (t->first == t->last) shown = n;                            /* nothing of the message to hold on to */
-    for (size_t end = shown; prompt->n && end >= prompt->n; end--) /* after a default system prompt, say */
-        if (!memcmp(p + end - prompt->n, prompt->data, prompt->n)) return end;
+    if (t->first == t->last) shown = n;                    /* nothing of the message to hold on to */
+    if ((end = last_prompt(p, shown, prompt))) return end; /* after a default system prompt, say */
     /* A prompt that opens a reasoning block which this turn lacks: the part they share. */
     same = marker_end(p, same < shown ? same : shown);
     if (same > prompt->n / 2 || (same && same == shown))
         return t->role_end > t->begin + same ? t->role_end - t->begin : same;
-    return blank(p, shown) && shown < n ? 0 : shown;
+    if (!g->probed) return blank(p, shown) && shown < n ? 0 : shown;
+    for (same = 0; same < n && same < g->header.n && p[same] == g->header.data[same];) same++;
+    if (same < g->header.n) same = marker_end(p, same);
+    return blank(p, same) ? 0 : same;
 }
 
 /* Where the assistant's part ends: after its end-of-turn text. */
@@ -207,20 +256,21 @@ static int broken_turn(const hn_chat *c, const hn_buf *text, const turn *t, size
 }
 
 static int from_turns(const hn_chat *c, const hn_buf *text, const hn_spans *s, hn_ranges *out, hn_err *e) {
-    hn_buf prompt = { 0 };
+    given g = { 0 };
     const char *eos = json_string_value(json_object_get(c->tokens, "eos_token"));
-    int rc = generation_prompt(c, &prompt, e);
+    int rc = generation_prompt(c, &g, e);
     for (int64_t i = 0; i < s->n && !rc;) {
         turn t = turn_at(s, &i);
         if (t.message < 0 || !by_assistant(c, t.message)) continue;
-        size_t begin = t.begin + header(text->data, &t, &prompt), next = text->n;
+        size_t begin = t.begin + header(text->data, &t, &g), next = text->n;
         for (int64_t k = i; k < s->n && next == text->n; k++)
             if (s->v[k].turn >= 0) next = s->v[k].begin;
         t.end = loose_end(text->data, &t, next, eos);
         rc = t.foreign ? broken_turn(c, text, &t, begin, eos, out, e)
                        : add_range(out, begin, tail(text->data, &t, begin, eos), t.message, e);
     }
-    hn_buf_free(&prompt);
+    hn_buf_free(&g.prompt);
+    hn_buf_free(&g.header);
     return rc;
 }
 
