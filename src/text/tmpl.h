@@ -59,8 +59,10 @@ typedef enum tm_kind {
     TM_NS,
     TM_LOOP,
     TM_MACRO,
-    TM_FN,    /* a global function */
-    TM_METHOD /* a method and its object */
+    TM_CYCLER, /* u.l: its items, at: the current one */
+    TM_JOINER, /* u.l: its separator, at: was called */
+    TM_FN,     /* a global function */
+    TM_METHOD  /* a method and its object */
 } tm_kind;
 
 typedef struct tm_val {
@@ -84,7 +86,8 @@ typedef struct tm_list {
     tm_val *v;
     int64_t n;
     int64_t at;        /* TM_ITER: next item */
-    const char *label; /* TM_VIEW: how it prints */
+    const char *label; /* TM_VIEW: how it prints; TM_TUPLE: set for a group, which has .grouper and .list */
+    hn_err *why;       /* TM_ITER: what fails when somebody asks for more than is there */
     int64_t start, stop, step;
     tm_org org;
 } tm_list;
@@ -117,6 +120,7 @@ typedef struct tm_loop {
     tm_val prev, cur, next; /* TM_ABSENT: none */
     int64_t length;         /* -1: not known yet */
     bool filtered;          /* v holds only what passed */
+    int64_t depth0;         /* how many loops of the same statement are around it */
     tm_val changed;
 } tm_loop;
 
@@ -155,7 +159,7 @@ typedef enum tm_nkind {
     N_TEXT,     /* k */
     N_OUT,      /* a values */
     N_IF,       /* a cond, b then, c else (op 1: an elif) */
-    N_FOR,      /* a target, b iterable, c body, d filter, e else */
+    N_FOR,      /* a target, b iterable, c body, d filter, e else; op: recursive */
     N_SET,      /* a target, b value */
     N_SETBLOCK, /* a target, b body, c filter chain on N_HOLE or NULL */
     N_MACRO,    /* name, a parameters (N_KW name, a default), b body, op: TM_VARARGS... */
@@ -276,8 +280,9 @@ typedef struct tm_parser {
     hn_err *e;
     tm_tok *tok; /* ends with T_EOF */
     int64_t n_tok, cap_tok, at;
-    int depth, loops; /* nesting of expressions; of loops a break could leave */
-    int maybe;        /* nesting of ifs: what stands there may never be reached */
+    int depth, loops;       /* nesting of expressions; of loops a break could leave */
+    int maybe;              /* nesting of ifs: what stands there may never be reached */
+    const tm_node *unknown; /* the first filter or test nobody knows that will be reached */
 } tm_parser;
 bool tm_parse_fail(tm_parser *p, int line, int code, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
@@ -294,6 +299,7 @@ tm_node *tm_parse_expr(tm_parser *p, bool with_cond);
 /* Expressions separated by commas are a tuple; `stop` (may be NULL) is a word that ends it. */
 tm_node *tm_parse_tuple(tm_parser *p, bool with_cond, const char *stop, bool in_parens);
 tm_node *tm_parse_target(tm_parser *p, const char *stop, bool allow_ns);
+bool tm_parse_known(tm_parser *p); /* fails when there is an unknown filter or test */
 bool tm_parse_args(tm_parser *p, tm_node **args);
 tm_node *tm_parse_filters(tm_parser *p, tm_node *subject, bool first_named);
 bool tm_str_const(tm_parser *p, const char *s, size_t n, tm_val *out);
@@ -344,9 +350,12 @@ void tm_leave(tm_run *r);
 /* values (tmpl_value.c) */
 const char *tm_kind_name(const tm_val *v); /* Python's name of the type */
 bool tm_truth(const tm_val *v);
-bool tm_is_seq(const tm_val *v); /* has u.l */
+bool tm_is_seq(const tm_val *v); /* has u.l and can be iterated over */
+bool tm_iter_ends(tm_run *r, tm_list *l,
+                  int64_t n); /* a failure ends a generator after n items: kept for later */
 bool tm_equal(tm_run *r, const tm_val *a, const tm_val *b, bool *eq);
 bool tm_order(tm_run *r, const tm_val *a, const tm_val *b, const char *op, int *order);
+bool tm_hashable(const tm_val *v, int depth); /* can be a key; depth: how deep tuples may be nested */
 bool tm_contains(tm_run *r, const tm_val *box, const tm_val *item, bool *in);
 bool tm_items(tm_run *r, const tm_val *v, tm_val **items, int64_t *n); /* what iterating over v gives */
 bool tm_length(tm_run *r, const tm_val *v, int64_t *n);
@@ -383,8 +392,30 @@ size_t tm_lspace(const char *p, size_t n);                /* bytes of white spac
 size_t tm_rspace(const char *p, size_t n);
 int64_t tm_find(const char *p, size_t n, const char *q, size_t m, size_t from); /* -1: not there */
 
-typedef enum tm_case { TM_LOWER, TM_UPPER, TM_TITLE, TM_TITLE_WORDS, TM_CAPITALIZE } tm_case;
+typedef enum tm_case {
+    TM_LOWER,
+    TM_UPPER,
+    TM_TITLE,
+    TM_TITLE_WORDS,
+    TM_CAPITALIZE,
+    TM_SWAP,
+    TM_FOLD
+} tm_case;
 bool tm_map_case(tm_run *r, tm_str *s, tm_case mode, tm_val *out);
+enum {
+    TM_IS_ALPHA,
+    TM_IS_ALNUM,
+    TM_IS_DIGIT,
+    TM_IS_DECIMAL,
+    TM_IS_NUMERIC,
+    TM_IS_SPACE,
+    TM_IS_ASCII,
+    TM_IS_PRINTABLE
+};
+tm_impl tm_method_case, tm_method_class, tm_method_is_case, tm_method_is_title, tm_method_is_identifier;
+tm_impl tm_method_pad, tm_method_zfill, tm_method_tabs, tm_filter_center, tm_filter_truncate,
+    tm_filter_urlencode;
+bool tm_is_printable(int32_t cp); /* Python's repr shows it as it is */
 bool tm_strip(tm_run *r, const tm_call *c, tm_val *out);
 bool tm_replace(tm_run *r, tm_str *s, tm_str *old, tm_str *new_, int64_t max, tm_val *out);
 tm_str *tm_escape(tm_run *r, tm_str *s); /* for HTML */
@@ -396,6 +427,18 @@ bool tm_pairs(tm_run *r, const tm_dict *d, tm_val *out);     /* [(key, value)] *
 bool tm_format(tm_run *r, tm_str *s, const tm_val *v, tm_val *out); /* s % v */
 bool tm_filter_format(tm_run *r, const tm_call *c, tm_val *out);
 bool tm_method_format(tm_run *r, const tm_call *c, tm_val *out);
+
+typedef struct tm_spec {                    /* a format specification (tmpl_spec.c) */
+    char fill[5], align, sign, group, type; /* 0: not given */
+    size_t n_fill;
+    bool alt, zero;
+    int64_t width, precision; /* precision < 0: not given */
+} tm_spec;
+bool tm_spec_parse(tm_run *r, const char *p, size_t n, tm_spec *s);
+bool tm_spec_int(tm_run *r, int64_t i, const tm_spec *s, tm_sb *b);
+bool tm_spec_float(tm_run *r, double f, const tm_spec *s, tm_sb *b);
+bool tm_spec_str(tm_run *r, tm_str *v, const tm_spec *s, tm_sb *b);
+bool tm_spec_put(tm_run *r, const tm_val *v, const char *p, size_t n, tm_sb *b); /* format(v, spec) */
 
 /* printing (tmpl_print.c) */
 bool tm_print(tm_run *r, const tm_val *v, tm_str **out);        /* Python's str() */
@@ -413,6 +456,7 @@ bool tm_sorted_pairs(tm_run *r, const tm_dict *d, tm_val *out); /* [(key, value)
 
 /* evaluation (tmpl_eval.c, tmpl_exec.c) */
 bool tm_eval(tm_run *r, const tm_node *n, tm_val *out);
+bool tm_undefined(tm_run *r, const tm_val *v); /* fails: v is undefined */
 bool tm_attr(tm_run *r, const tm_val *v, const char *name, tm_val *out);
 bool tm_item(tm_run *r, const tm_val *v, const tm_val *key, tm_val *out);
 bool tm_binary(tm_run *r, int op, const tm_val *a, const tm_val *b, tm_val *out);
@@ -422,6 +466,8 @@ bool tm_exec(tm_run *r, const tm_node *list);
 bool tm_exec_in(tm_run *r, tm_frame *up, const tm_hidden *hidden, const tm_node *list); /* in a new scope */
 bool tm_macro_call(tm_run *r, const tm_macro *m, const tm_args *args, tm_val *out);
 bool tm_loop_attr(tm_run *r, tm_loop *l, const char *name, tm_val *out);
+bool tm_loop_call(tm_run *r, tm_loop *l, const tm_args *args, tm_val *out); /* loop(items), when recursive */
+bool tm_loop_length(tm_loop *l);
 bool tm_frame_set(tm_run *r, tm_frame *f, const char *name, const tm_val *v);
 bool tm_lookup(tm_run *r, const tm_node *name, tm_val *out);
 

@@ -107,7 +107,26 @@ static bool fn_dict(tm_run *r, const tm_call *c, tm_val *out) {
             !tm_dict_put(r, out->u.d, &key, &args->kwv[k]))
             return false;
     }
+    for (int64_t i = 0; c->fn->arg && i < out->u.d->n; i++) {
+        const tm_val *k = &out->u.d->k[i];
+        if (k->kind == TM_STR && k->u.s->n && *k->u.s->p == '_')
+            return tm_fail(r, HN_EPARSE, "the name '%.40s' in a namespace begins with _", k->u.s->p);
+    }
     if (c->fn->arg) out->kind = TM_NS;
+    return true;
+}
+
+static bool fn_cycler(tm_run *r, const tm_call *c, tm_val *out) {
+    if (!c->raw->n || c->raw->n_kw) return tm_fail(r, HN_EPARSE, "cycler() needs items");
+    if (!tm_list_new(r, TM_CYCLER, c->raw->n, out)) return false;
+    memcpy(out->u.l->v, c->raw->v, (size_t)c->raw->n * sizeof(tm_val));
+    return true;
+}
+
+static bool fn_joiner(tm_run *r, const tm_call *c, tm_val *out) {
+    if (!tm_list_new(r, TM_JOINER, 1, out)) return false;
+    if (c->a[0].kind == TM_ABSENT) return tm_str_val(r, ", ", 2, tm_nowhere, &out->u.l->v[0]);
+    out->u.l->v[0] = c->a[0];
     return true;
 }
 
@@ -155,8 +174,8 @@ const tm_fn *tm_global_find(const char *name) {
                                    { "raise_exception", "message", 1, fn_raise, 0 },
                                    { "strftime_now", "format", 1, fn_strftime, 0 },
                                    { "lipsum", "*", 0, fn_unsupported, 0 },
-                                   { "cycler", "*", 0, fn_unsupported, 0 },
-                                   { "joiner", "*", 0, fn_unsupported, 0 } };
+                                   { "cycler", "*", 0, fn_cycler, 0 },
+                                   { "joiner", "sep", 0, fn_joiner, 0 } };
     return find(table, sizeof table / sizeof *table, name);
 }
 
@@ -164,6 +183,12 @@ const tm_fn *tm_global_find(const char *name) {
 static bool is_kind(tm_run *r, const tm_call *c, tm_val *out) {
     (void)r;
     *out = tm_bool(c->fn->arg >> c->self.kind & 1);
+    return true;
+}
+
+static bool is_escaped(tm_run *r, const tm_call *c, tm_val *out) {
+    (void)r;
+    *out = tm_bool(c->self.kind == TM_STR && c->self.u.s->safe);
     return true;
 }
 
@@ -227,6 +252,7 @@ static bool is_same(tm_run *r, const tm_call *c, tm_val *out) {
 static bool is_known(tm_run *r, const tm_call *c, tm_val *out) { /* `is filter`, `is test` */
     (void)r;
     *out = tm_bool(false);
+    if (!tm_hashable(&c->self, 100)) return tm_fail(r, HN_EPARSE, "a %s is no name", tm_kind_name(&c->self));
     if (c->self.kind != TM_STR) return true;
     const char *p = tm_flat(r, c->self.u.s);
     char name[32] = { 0 };
@@ -240,7 +266,8 @@ const tm_fn *tm_test_find(const char *name) {
     enum {
         BOX = 1 << TM_STR | 1 << TM_LIST | 1 << TM_TUPLE | 1 << TM_RANGE | 1 << TM_DICT | 1 << TM_UNDEF,
         ITERABLE = BOX | 1 << TM_VIEW | 1 << TM_ITER | 1 << TM_LOOP,
-        CALLABLE = 1 << TM_MACRO | 1 << TM_FN | 1 << TM_METHOD | 1 << TM_UNDEF | 1 << TM_LOOP,
+        CALLABLE =
+            1 << TM_MACRO | 1 << TM_FN | 1 << TM_METHOD | 1 << TM_UNDEF | 1 << TM_LOOP | 1 << TM_JOINER,
     };
     static const tm_fn table[] = { { "defined", "", 0, is_kind, ~(1 << TM_UNDEF) },
                                    { "undefined", "", 0, is_kind, 1 << TM_UNDEF },
@@ -256,6 +283,7 @@ const tm_fn *tm_test_find(const char *name) {
                                    { "callable", "", 0, is_kind, CALLABLE },
                                    { "true", "", 0, is_bool_value, 1 },
                                    { "false", "", 0, is_bool_value, 0 },
+                                   { "escaped", "", 0, is_escaped, 0 },
                                    { "lower", "", 0, is_case, 0 },
                                    { "upper", "", 0, is_case, 1 },
                                    { "odd", "", 0, is_divisible, 1 },

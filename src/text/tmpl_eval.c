@@ -1,101 +1,9 @@
-/* tmpl_eval.c - evaluates expressions, with Python's operators and jinja2's lookups.
- *
- * x.name asks for an attribute first (so d.items is the method even when d has a key "items"),
- * x['name'] for the item first; what neither finds is undefined, and looking further into an
- * undefined value is an error. */
+/* tmpl_eval.c - evaluates expressions, with Python's operators. */
 #include "text/tmpl.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static bool undefined(tm_run *r, const tm_val *v) {
-    return tm_fail(r, HN_EPARSE, "'%s' is undefined", v->u.name);
-}
-
-/* ---- lookups ---- */
-static bool method_of(tm_run *r, const tm_val *v, const char *name, tm_val *out) {
-    const tm_fn *fn = tm_method_find(v->kind, name);
-    if (!fn) return false;
-    tm_method *m = tm_get(r, sizeof *m);
-    if (m) *m = (tm_method){ *v, fn };
-    *out = (tm_val){ m ? TM_METHOD : TM_ABSENT, { .method = m } };
-    return true;
-}
-
-static bool key_of(const tm_val *v, const char *name, tm_val *out) {
-    const tm_val *found = v->kind == TM_DICT || v->kind == TM_NS ? tm_dict_get(v->u.d, name) : NULL;
-    if (found) *out = *found;
-    return found;
-}
-
-static bool builtin_only(tm_run *r, const tm_val *v, const char *name) {
-    static const struct {
-        tm_kind kind;
-        const char *names;
-    } rest[] = { { TM_STR, " casefold encode expandtabs format_map istitle isascii isidentifier isprintable"
-                           " maketrans swapcase translate rpartition ljust rjust zfill " },
-                 { TM_DICT, " clear fromkeys pop popitem setdefault update " },
-                 { TM_LIST, " append clear extend insert pop remove reverse sort " },
-                 { TM_TUPLE, "" },
-                 { TM_MACRO, " name arguments defaults catch_kwargs catch_varargs caller " } };
-    char word[64];
-    if (strlen(name) > 40) return false;
-    snprintf(word, sizeof word, " %s ", name);
-    for (size_t i = 0; i < sizeof rest / sizeof *rest; i++)
-        if (rest[i].kind == v->kind && strstr(rest[i].names, word))
-            return !tm_fail(r, HN_EUNSUP, "the method '%s' of a %s is not supported", name, tm_kind_name(v));
-    return false;
-}
-
-bool tm_attr(tm_run *r, const tm_val *v, const char *name, tm_val *out) {
-    if (v->kind == TM_UNDEF) return undefined(r, v);
-    if (v->kind == TM_LOOP) return tm_loop_attr(r, v->u.loop, name, out);
-    if (method_of(r, v, name, out)) return out->kind == TM_METHOD;
-    if (builtin_only(r, v, name)) return false;
-    if (!key_of(v, name, out)) *out = tm_undef(name);
-    return true;
-}
-
-/* i counted from the end when negative; -1: out of range. */
-static int64_t index_in(int64_t i, int64_t n) {
-    if (i < 0) i += n;
-    return i >= 0 && i < n ? i : -1;
-}
-
-bool tm_item(tm_run *r, const tm_val *v, const tm_val *key, tm_val *out) {
-    if (v->kind == TM_UNDEF) return undefined(r, v);
-    const char *name = "item";
-    if (key->kind == TM_STR && !(name = tm_flat(r, key->u.s))) return false;
-    if (key->kind == TM_STR && key_of(v, name, out)) return true;
-    if (v->kind == TM_DICT) {
-        tm_val *found = tm_dict_find(r, v->u.d, key);
-        if (r->e->code) return false;
-        if (found) {
-            *out = *found;
-            return true;
-        }
-    }
-    int64_t at, n = 0;
-    bool number = key->kind == TM_INT || key->kind == TM_BOOL;
-    int64_t i = key->kind == TM_BOOL ? key->u.b : key->u.i;
-    if (number && (v->kind == TM_STR || (tm_is_seq(v) && v->kind != TM_VIEW && v->kind != TM_ITER))) {
-        if (!tm_length(r, v, &n)) return false;
-        if ((at = index_in(i, n)) >= 0 && v->kind != TM_STR) {
-            *out = v->u.l->v[at];
-            return true;
-        }
-        if (at >= 0) {
-            if (!tm_flat(r, v->u.s) || !tm_charge(r, v->u.s->n / 32)) return false;
-            tm_str *c = tm_str_sub(r, v->u.s, tm_char_at(v->u.s, at), tm_char_at(v->u.s, at + 1));
-            *out = tm_of_str(c);
-            return c;
-        }
-    }
-    if (key->kind == TM_STR && v->kind != TM_NS) return tm_attr(r, v, name, out);
-    *out = tm_undef(name);
-    return true;
-}
 
 /* ---- slices ---- */
 static bool bound(tm_run *r, const tm_node *n, int64_t *i, bool *given) {
@@ -137,18 +45,27 @@ static bool slice_str(tm_run *r, tm_str *s, int64_t start, int64_t step, int64_t
     return true;
 }
 
-static bool slice(tm_run *r, const tm_val *v, const tm_node *n, tm_val *out) {
+/* Has the expression a value before the template runs? */
+static bool constant(const tm_node *n) {
+    if (!n) return true;
+    bool literal = n->kind == N_CONST || n->kind == N_LIST || n->kind == N_TUPLE || n->kind == N_DICT ||
+                   n->kind == N_PAIR || n->kind == N_BIN || n->kind == N_NEG || n->kind == N_POS ||
+                   n->kind == N_NOT || n->kind == N_COMPARE || n->kind == N_CMP || n->kind == N_CONCAT ||
+                   n->kind == N_ITEM || n->kind == N_SLICE || n->kind == N_FILTER || n->kind == N_COND;
+    for (const tm_node *k = n->a; literal && k; k = k->next) literal = constant(k);
+    return literal && constant(n->b) && constant(n->c);
+}
+
+static bool slice(tm_run *r, const tm_val *v, const tm_node *of, const tm_node *n, tm_val *out) {
     int64_t start = 0, stop = 0, step = 1, len;
     bool has_start, has_stop, has_step;
-    if (v->kind == TM_UNDEF) return undefined(r, v);
+    if (v->kind == TM_UNDEF) return tm_undefined(r, v);
     if (!bound(r, n->a, &start, &has_start) || !bound(r, n->b, &stop, &has_stop) ||
         !bound(r, n->c, &step, &has_step))
         return false;
     if (!step) return tm_fail(r, HN_EPARSE, "the step of a slice cannot be 0");
-    if (v->kind != TM_STR && v->kind != TM_LIST && v->kind != TM_TUPLE && v->kind != TM_ITER) {
-        return tm_fail(r, v->kind == TM_RANGE ? HN_EUNSUP : HN_EPARSE, "slices of a %s are not supported",
-                       tm_kind_name(v));
-    }
+    if (v->kind != TM_STR && v->kind != TM_LIST && v->kind != TM_TUPLE && v->kind != TM_RANGE)
+        return tm_fail(r, constant(of) ? HN_EUNSUP : HN_EPARSE, "a %s cannot be sliced", tm_kind_name(v));
     if (step == INT64_MIN) step = -INT64_MAX;
     if (!tm_length(r, v, &len)) return false;
     bool back = step < 0;
@@ -158,9 +75,14 @@ static bool slice(tm_run *r, const tm_val *v, const tm_node *n, tm_val *out) {
                          : (stop > start ? (stop - start - 1) / step + 1 : 0);
     if (v->kind == TM_STR) return slice_str(r, v->u.s, count ? start : 0, step, count, out);
     tm_val *from = v->u.l->v + v->u.l->at;
-    if (!tm_list_new(r, v->kind == TM_TUPLE ? TM_TUPLE : TM_LIST, count, out) || !tm_charge(r, (size_t)count))
-        return false;
+    if (!tm_list_new(r, v->kind, count, out) || !tm_charge(r, (size_t)count)) return false;
     out->u.l->org = v->u.l->org;
+    if (v->kind == TM_RANGE) {
+        const tm_list *l = v->u.l;
+        out->u.l->start = l->start + start * l->step;
+        out->u.l->stop = l->start + stop * l->step;
+        out->u.l->step = l->step * step;
+    }
     for (int64_t k = 0; k < count; k++) out->u.l->v[k] = from[start + k * step];
     return true;
 }
@@ -194,6 +116,20 @@ static bool int_power(tm_run *r, int64_t x, int64_t n, tm_val *out) {
     return true;
 }
 
+/* x / y rounded once, as Python does it. */
+static double quotient(int64_t x, int64_t y) {
+    __extension__ typedef unsigned __int128 wide;
+    int64_t exact = (int64_t)1 << 53;
+    if (x > -exact && x < exact && y > -exact && y < exact) return (double)x / (double)y;
+    uint64_t a = x < 0 ? 0 - (uint64_t)x : (uint64_t)x, b = y < 0 ? 0 - (uint64_t)y : (uint64_t)y;
+    if (!a) return y < 0 ? -0.0 : 0.0;
+    int shift = 64 + __builtin_clzll(a);
+    wide n = (wide)a << shift, q = n / b;
+    q |= n % b != 0; /* more than 55 bits: the last one only says that there is a rest */
+    double z = ldexp((double)q, -shift);
+    return (x < 0) != (y < 0) ? -z : z;
+}
+
 static bool int_op(tm_run *r, int op, int64_t x, int64_t y, tm_val *out) {
     int64_t z = 0;
     bool over = false;
@@ -204,7 +140,7 @@ static bool int_op(tm_run *r, int op, int64_t x, int64_t y, tm_val *out) {
     case T_POW: return int_power(r, x, y, out);
     case T_DIV:
         if (!y) return zero_division(r);
-        *out = tm_float((double)((long double)x / (long double)y));
+        *out = tm_float(quotient(x, y));
         return true;
     default: /* //, %: toward minus infinity */
         if (!y) return zero_division(r);
@@ -315,8 +251,8 @@ static const char *op_text(int op) {
 
 bool tm_binary(tm_run *r, int op, const tm_val *a, const tm_val *b, tm_val *out) {
     double x, y;
-    if (a->kind == TM_UNDEF) return undefined(r, a);
-    if (b->kind == TM_UNDEF && !(a->kind == TM_STR && op == T_MOD)) return undefined(r, b);
+    if (a->kind == TM_UNDEF) return tm_undefined(r, a);
+    if (b->kind == TM_UNDEF && !(a->kind == TM_STR && op == T_MOD)) return tm_undefined(r, b);
     bool whole_a = a->kind == TM_INT || a->kind == TM_BOOL, whole_b = b->kind == TM_INT || b->kind == TM_BOOL;
     int64_t i = a->kind == TM_BOOL ? a->u.b : a->u.i, k = b->kind == TM_BOOL ? b->u.b : b->u.i;
     if (whole_a && whole_b) return int_op(r, op, i, k, out);
@@ -338,7 +274,7 @@ bool tm_binary(tm_run *r, int op, const tm_val *a, const tm_val *b, tm_val *out)
 static bool sign(tm_run *r, const tm_node *n, tm_val *out) {
     tm_val v;
     if (!tm_eval(r, n->a, &v)) return false;
-    if (v.kind == TM_UNDEF) return undefined(r, &v);
+    if (v.kind == TM_UNDEF) return tm_undefined(r, &v);
     int64_t i = v.kind == TM_BOOL ? v.u.b : v.u.i;
     if (v.kind == TM_FLOAT) *out = tm_float(n->kind == N_NEG ? -v.u.f : v.u.f);
     else if (v.kind != TM_INT && v.kind != TM_BOOL)
@@ -416,7 +352,13 @@ bool tm_call_value(tm_run *r, const tm_val *callee, const tm_args *args, tm_val 
     case TM_MACRO: return tm_macro_call(r, callee->u.macro, args, out);
     case TM_FN: return tm_fn_call(r, callee->u.fn, "function", tm_none(), args, out);
     case TM_METHOD: return tm_fn_call(r, callee->u.method->fn, "method", callee->u.method->self, args, out);
-    case TM_UNDEF: return undefined(r, callee);
+    case TM_UNDEF: return tm_undefined(r, callee);
+    case TM_LOOP: return tm_loop_call(r, callee->u.loop, args, out);
+    case TM_JOINER:
+        if (args->n || args->n_kw) return tm_fail(r, HN_EPARSE, "a joiner takes no arguments");
+        *out = callee->u.l->v[0];
+        if (callee->u.l->at++) return true;
+        return tm_str_val(r, "", 0, tm_nowhere, out);
     default: return tm_fail(r, HN_EPARSE, "a %s cannot be called", tm_kind_name(callee));
     }
 }
@@ -454,10 +396,20 @@ static bool conditional(tm_run *r, const tm_node *n, tm_val *out) {
     return true;
 }
 
+/* jinja2 compiles (-2) ** x to Python's -2 ** x, which is -(2 ** x). */
+static bool power(tm_run *r, const tm_node *n, tm_val *a, const tm_val *b, tm_val *out) {
+    bool minus =
+        (a->kind == TM_INT && a->u.i < 0 && a->u.i > INT64_MIN) || (a->kind == TM_FLOAT && signbit(a->u.f));
+    if (!minus || !constant(n->a) || constant(n->b)) return tm_binary(r, T_POW, a, b, out);
+    tm_val size, minus_one = tm_int(-1);
+    return tm_binary(r, T_MUL, a, &minus_one, &size) && tm_binary(r, T_POW, &size, b, a) &&
+           tm_binary(r, T_MUL, a, &minus_one, out);
+}
+
 static bool item(tm_run *r, const tm_node *n, tm_val *out) {
     tm_val v, key;
     if (!tm_eval(r, n->a, &v)) return false;
-    if (n->b->kind == N_SLICE) return slice(r, &v, n->b, out);
+    if (n->b->kind == N_SLICE) return slice(r, &v, n->a, n->b, out);
     return tm_eval(r, n->b, &key) && (r->line = n->line, tm_item(r, &v, &key, out));
 }
 
@@ -484,7 +436,9 @@ static bool evaluate(tm_run *r, const tm_node *n, tm_val *out) {
         *out = tm_bool(!tm_truth(&v));
         return true;
     case N_COMPARE: return compare(r, n, out);
-    case N_BIN: return tm_eval(r, n->a, &v) && tm_eval(r, n->b, &w) && tm_binary(r, n->op, &v, &w, out);
+    case N_BIN:
+        return tm_eval(r, n->a, &v) && tm_eval(r, n->b, &w) &&
+               (n->op == T_POW ? power(r, n, &v, &w, out) : tm_binary(r, n->op, &v, &w, out));
     case N_NEG:
     case N_POS: return sign(r, n, out);
     case N_CONCAT: return concat(r, n, out);

@@ -50,6 +50,8 @@ static bool assign(tm_run *r, tm_frame *f, const tm_node *target, const tm_val *
         if (ns.kind != TM_NS)
             return tm_fail(r, HN_EPARSE, "cannot set '%s.%s': '%s' is not a namespace", target->name,
                            target->attr, target->name);
+        if (*target->attr == '_')
+            return tm_fail(r, HN_EPARSE, "the name '%s' in a namespace begins with _", target->attr);
         return tm_str_val(r, target->attr, strlen(target->attr), tm_nowhere, &key) &&
                tm_dict_put(r, ns.u.d, &key, v);
     }
@@ -95,6 +97,13 @@ static bool emit(tm_run *r, tm_str *s, int line) {
         at = end;
     }
     return true;
+}
+
+/* jinja2 writes what such a block gives as it is, so it has to be text. */
+static bool emit_text(tm_run *r, const tm_val *v, const char *tag, int line) {
+    if (v->kind != TM_STR)
+        return tm_fail(r, HN_EPARSE, "{%% %s %%} gives a %s, not text", tag, tm_kind_name(v));
+    return emit(r, v->u.s, line);
 }
 
 /* Runs the body of n in a scope of its own and returns what it wrote. */
@@ -144,7 +153,7 @@ static bool pull(tm_loop *l, tm_val *out) {
 
 static bool peek(tm_loop *l) { return l->next.kind != TM_ABSENT || pull(l, &l->next); }
 
-static bool loop_length(tm_loop *l) {
+bool tm_loop_length(tm_loop *l) {
     if (l->length >= 0) return true;
     if (!l->node->d) l->length = l->n;
     else { /* filter all that is left now, as jinja2 does */ tm_val list;
@@ -167,7 +176,7 @@ static bool loop_length(tm_loop *l) {
 bool tm_loop_attr(tm_run *r, tm_loop *l, const char *name, tm_val *out) {
     int64_t i = l->index0;
     bool from_end = !strcmp(name, "length") || !strcmp(name, "revindex") || !strcmp(name, "revindex0");
-    if (from_end && !loop_length(l)) return false;
+    if (from_end && !tm_loop_length(l)) return false;
     if ((!strcmp(name, "last") || !strcmp(name, "nextitem")) && !peek(l)) return false;
     if (!strcmp(name, "index")) *out = tm_int(i + 1);
     else if (!strcmp(name, "index0")) *out = tm_int(i);
@@ -176,8 +185,8 @@ bool tm_loop_attr(tm_run *r, tm_loop *l, const char *name, tm_val *out) {
     else if (!strcmp(name, "length")) *out = tm_int(l->length);
     else if (!strcmp(name, "revindex")) *out = tm_int(l->length - i);
     else if (!strcmp(name, "revindex0")) *out = tm_int(l->length - i - 1);
-    else if (!strcmp(name, "depth")) *out = tm_int(1);
-    else if (!strcmp(name, "depth0")) *out = tm_int(0);
+    else if (!strcmp(name, "depth")) *out = tm_int(l->depth0 + 1);
+    else if (!strcmp(name, "depth0")) *out = tm_int(l->depth0);
     else if (!strcmp(name, "previtem")) *out = l->prev.kind ? l->prev : tm_undef("there is no previous item");
     else if (!strcmp(name, "nextitem")) *out = l->next.kind ? l->next : tm_undef("there is no next item");
     else {
@@ -204,12 +213,11 @@ static bool iteration(tm_run *r, tm_loop *l) {
     return ok;
 }
 
-static bool exec_for(tm_run *r, const tm_node *n) {
-    tm_val v;
+static bool run_loop(tm_run *r, const tm_node *n, tm_frame *frame, const tm_val *v, int64_t depth0) {
     tm_loop *l = tm_get(r, sizeof *l);
-    if (!l || !tm_eval(r, n->b, &v)) return false;
-    *l = (tm_loop){ .run = r, .node = n, .frame = r->frame, .index0 = -1, .length = -1 };
-    if (!tm_items(r, &v, &l->v, &l->n)) return false;
+    if (!l) return false;
+    *l = (tm_loop){ .run = r, .node = n, .frame = frame, .index0 = -1, .length = -1, .depth0 = depth0 };
+    if (!tm_items(r, v, &l->v, &l->n)) return false;
     r->loops++;
     bool ok = true, completed = false;
     while (ok && (ok = peek(l)) && l->next.kind != TM_ABSENT) {
@@ -226,6 +234,29 @@ static bool exec_for(tm_run *r, const tm_node *n) {
     r->loops--;
     if (!ok || completed || !n->e) return ok; /* jinja2 runs the else unless an iteration came to its end */
     return tm_exec_in(r, l->frame, n->hidden_else, n->e);
+}
+
+static bool exec_for(tm_run *r, const tm_node *n) {
+    tm_val v;
+    return tm_eval(r, n->b, &v) && run_loop(r, n, r->frame, &v, 0);
+}
+
+bool tm_loop_call(tm_run *r, tm_loop *l, const tm_args *args, tm_val *out) {
+    bool named = !args->n && args->n_kw == 1 && !strcmp(args->kw[0], "iterable");
+    if (!l->node->op) return tm_fail(r, HN_EPARSE, "loop() needs {%% for ... recursive %%}");
+    if (!named && (args->n != 1 || args->n_kw)) return tm_fail(r, HN_EPARSE, "loop() takes one argument");
+    tm_sb b = { .r = r }, *sink = r->out;
+    tm_frame *frame = r->frame;
+    int jump = r->jump;
+    if (!tm_enter(r)) return false;
+    r->out = &b;
+    r->frame = l->frame;
+    bool ok = run_loop(r, l->node, l->frame, named ? &args->kwv[0] : &args->v[0], l->depth0 + 1);
+    r->out = sink;
+    r->frame = frame;
+    r->jump = jump;
+    tm_leave(r);
+    return ok && tm_sb_take(&b, out);
 }
 
 /* ---- macros ---- */
@@ -320,8 +351,7 @@ static bool exec_call(tm_run *r, const tm_node *n) {
     kwv[args.n_kw++] = caller;
     args.kw = kw;
     args.kwv = kwv;
-    tm_str *s;
-    return tm_call_value(r, &callee, &args, &v) && tm_print(r, &v, &s) && emit(r, s, n->line);
+    return tm_call_value(r, &callee, &args, &v) && emit_text(r, &v, "call", n->line);
 }
 
 /* ---- arguments of a call ---- */
@@ -427,8 +457,7 @@ static bool exec_with(tm_run *r, const tm_node *n) {
 
 static bool exec_filter_block(tm_run *r, const tm_node *n) {
     tm_val v;
-    tm_str *s;
-    return capture(r, n, &v) && filtered(r, n->a, &v) && tm_print(r, &v, &s) && emit(r, s, n->line);
+    return capture(r, n, &v) && filtered(r, n->a, &v) && emit_text(r, &v, "filter", n->line);
 }
 
 static bool exec_generation(tm_run *r, const tm_node *n) {

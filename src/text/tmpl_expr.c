@@ -300,11 +300,15 @@ static const char *dotted_name(tm_parser *p) {
     return name;
 }
 
-/* A name nobody knows is an error at once, unless a condition may keep it from being reached. */
-static bool known(tm_parser *p, const tm_node *n) {
-    if (n->fn || p->maybe) return true;
-    return tm_parse_fail(p, n->line, HN_EUNSUP, "the %s '%s' is not supported",
-                         n->kind == N_TEST ? "test" : "filter", n->name);
+/* A name nobody knows is an error of the template, unless a condition may keep it from being reached. */
+static void known(tm_parser *p, const tm_node *n) {
+    if (!n->fn && !p->maybe && !p->unknown) p->unknown = n;
+}
+
+bool tm_parse_known(tm_parser *p) {
+    const tm_node *n = p->unknown;
+    return !n || tm_parse_fail(p, n->line, HN_EUNSUP, "the %s '%s' is not supported",
+                               n->kind == N_TEST ? "test" : "filter", n->name);
 }
 
 tm_node *tm_parse_filters(tm_parser *p, tm_node *n, bool first_named) {
@@ -314,7 +318,7 @@ tm_node *tm_parse_filters(tm_parser *p, tm_node *n, bool first_named) {
         const char *name = dotted_name(p);
         if (!(n = named(p, N_FILTER, line, n, name))) return NULL;
         n->fn = tm_filter_find(name);
-        if (!known(p, n)) return NULL;
+        known(p, n);
         if (peek(p) == T_LPAREN && !tm_parse_args(p, &n->b)) return NULL;
     }
     return n;
@@ -327,7 +331,7 @@ static tm_node *test(tm_parser *p, tm_node *subject) {
     tm_node *n = named(p, N_TEST, line, subject, name);
     if (!n) return NULL;
     n->fn = tm_test_find(name);
-    if (!known(p, n)) return NULL;
+    known(p, n);
     tm_tok_kind t = peek(p);
     bool word_after = tm_tok_is_name(p, "else") || tm_tok_is_name(p, "or") || tm_tok_is_name(p, "and");
     if (t == T_LPAREN) {
@@ -408,6 +412,10 @@ static tm_node *sum(tm_parser *p) {
     }
 }
 
+static bool is_name(const tm_tok *t, const char *name) {
+    return t->kind == T_NAME && t->n == strlen(name) && !memcmp(t->p, name, t->n);
+}
+
 static tm_node *comparison(tm_parser *p) {
     tm_node *first = sum(p), *n = NULL, **end = NULL;
     while (first) {
@@ -415,9 +423,8 @@ static tm_node *comparison(tm_parser *p) {
         tm_tok_kind op = peek(p);
         if (op >= T_EQ && op <= T_LE) p->at++;
         else if (tm_skip_name(p, "in")) op = T_IN;
-        else if (tm_tok_is_name(p, "not") && p->tok[p->at + 1].kind == T_NAME &&
-                 (p->at++, tm_tok_is_name(p, "in"))) {
-            p->at++;
+        else if (tm_tok_is_name(p, "not") && is_name(&p->tok[p->at + 1], "in")) {
+            p->at += 2;
             op = T_NOTIN;
         } else break;
         if (!n) {
@@ -456,11 +463,13 @@ static tm_node *disjunction(tm_parser *p) {
 
 tm_node *tm_parse_expr(tm_parser *p, bool with_cond) {
     if (!deeper(p)) return NULL;
+    const tm_node *unknown = p->unknown;
     tm_node *n = disjunction(p);
     while (n && with_cond && tm_tok_is_name(p, "if")) {
         int line = line_of(p);
         p->at++;
         p->maybe++;
+        p->unknown = unknown; /* what stood before the `if` may not be reached either */
         if (!(n = pair(p, N_COND, line, n, disjunction(p)))) return NULL;
         if (tm_skip_name(p, "else") && !(n->c = tm_parse_expr(p, true))) return NULL;
         p->maybe--;

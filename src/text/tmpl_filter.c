@@ -83,7 +83,7 @@ static bool f_string(tm_run *r, const tm_call *c, tm_val *out) {
 
 static bool f_safe(tm_run *r, const tm_call *c, tm_val *out) { /* fn->arg: escape first */
     tm_str *s = text_of(r, &c->self);
-    if (s && c->fn->arg && !s->safe) s = tm_escape(r, s);
+    if (s && (c->fn->arg == 2 || (c->fn->arg && !s->safe))) s = tm_escape(r, s);
     if (s) s = tm_str_mark(r, s, true);
     *out = tm_of_str(s);
     return s;
@@ -226,24 +226,69 @@ static bool f_abs(tm_run *r, const tm_call *c, tm_val *out) {
     return true;
 }
 
+/* Half to even in the exact binary value, as Python does and printf. */
+static double round_float(double f, int64_t places) {
+    char buf[700];
+    int64_t digits;
+    if (places >= 0) {
+        snprintf(buf, sizeof buf, "%.*f", (int)places, f);
+        return strtod(buf, NULL);
+    }
+    snprintf(buf, sizeof buf, "%.20e", f); /* the digits before those that go */
+    digits = atoi(strchr(buf, 'e') + 1) + 1 + (places < -400 ? -400 : places);
+    if (digits < 0 || f == 0) return copysign(0, f);
+    if (digits > 0) snprintf(buf, sizeof buf, "%.*e", (int)digits - 1, f);
+    else {
+        snprintf(buf, sizeof buf, "5e%d", (int)-places - 1);
+        double half = strtod(buf, NULL);
+        if (fabs(f) <= half) return copysign(0, f);
+        snprintf(buf, sizeof buf, "%s1e%d", f < 0 ? "-" : "", (int)-places);
+    }
+    return strtod(buf, NULL);
+}
+
+static bool round_int(tm_run *r, int64_t i, int64_t places, tm_val *out) {
+    int64_t unit = 1;
+    for (; places < 0 && unit <= INT64_MAX / 10; places++) unit *= 10;
+    if (places < 0) return tm_fail(r, HN_EUNSUP, "round to so few places is not supported");
+    int64_t rest = i % unit, half = unit / 2, down = i - rest;
+    bool odd = down / unit % 2 != 0;
+    bool away = unit > 1 && (llabs(rest) > half || (llabs(rest) == half && odd));
+    if (away && __builtin_add_overflow(down, i < 0 ? -unit : unit, &down))
+        return tm_fail(r, HN_ERANGE, "an integer does not fit 64 bits");
+    *out = tm_int(down);
+    return true;
+}
+
+/* floor(x * 10**places) / 10**places, or ceil */
+static bool round_to(tm_run *r, const tm_val *v, int64_t places, bool up, tm_val *out) {
+    tm_val ten = tm_int(10), exponent = tm_int(places), unit, x;
+    if (places > 15 || places < -15)
+        return tm_fail(r, HN_EUNSUP, "round to %lld places is not supported", (long long)places);
+    if (!tm_binary(r, T_POW, &ten, &exponent, &unit) || !tm_binary(r, T_MUL, v, &unit, &x)) return false;
+    if (x.kind == TM_FLOAT) {
+        double f = up ? ceil(x.u.f) : floor(x.u.f);
+        if (!isfinite(f)) return tm_fail(r, HN_EPARSE, "round of infinity or NaN");
+        if (fabs(f) >= 0x1p63) return tm_fail(r, HN_ERANGE, "an integer does not fit 64 bits");
+        x = tm_int((int64_t)f);
+    }
+    return tm_binary(r, T_DIV, &x, &unit, out);
+}
+
 static bool f_round(tm_run *r, const tm_call *c, tm_val *out) {
     const tm_val *v = &c->self, *method = &c->a[1];
     int64_t places = 0;
-    char buf[700];
+    const char *how = "common";
     if (!int_arg(r, c, 0, &places)) return false;
-    if (given(method) &&
-        (method->kind != TM_STR || !tm_flat(r, method->u.s) || strcmp(method->u.s->p, "common")))
-        return tm_fail(r, HN_EUNSUP, "round with a method other than 'common' is not supported");
+    if (given(method) && (method->kind != TM_STR || !(how = tm_flat(r, method->u.s))))
+        return tm_fail(r, HN_EPARSE, "round: the method must be a string");
     if (v->kind != TM_FLOAT && v->kind != TM_INT && v->kind != TM_BOOL)
         return tm_fail(r, HN_EPARSE, "round of a %s", tm_kind_name(v));
-    if (places < 0 || places > 300)
-        return tm_fail(r, HN_EUNSUP, "round to %lld places is not supported", (long long)places);
-    if (v->kind != TM_FLOAT) *out = tm_int(v->kind == TM_BOOL ? v->u.b : v->u.i);
-    else if (!isfinite(v->u.f)) *out = *v;
-    else { /* printf rounds the exact binary value half to even, as Python does */
-        snprintf(buf, sizeof buf, "%.*f", (int)places, v->u.f);
-        *out = tm_float(strtod(buf, NULL));
-    }
+    if (!strcmp(how, "floor") || !strcmp(how, "ceil")) return round_to(r, v, places, *how == 'c', out);
+    if (strcmp(how, "common"))
+        return tm_fail(r, HN_EPARSE, "round: the method is 'common', 'ceil' or 'floor'");
+    if (v->kind != TM_FLOAT) return round_int(r, v->kind == TM_BOOL ? v->u.b : v->u.i, places, out);
+    *out = isfinite(v->u.f) && places <= 323 ? tm_float(round_float(v->u.f, places)) : *v;
     return true;
 }
 
@@ -309,6 +354,10 @@ const tm_fn *tm_filter_find(const char *name) {
                                    { "string", "", 0, f_string, 0 },
                                    { "safe", "", 0, f_safe, 0 },
                                    { "escape", "", 0, f_safe, 1 },
+                                   { "forceescape", "", 0, f_safe, 2 },
+                                   { "center", "width", 0, tm_filter_center, 0 },
+                                   { "truncate", "length killwords end leeway", 0, tm_filter_truncate, 0 },
+                                   { "urlencode", "", 0, tm_filter_urlencode, 0 },
                                    { "e", "", 0, f_safe, 1 },
                                    { "format", "*", 0, tm_filter_format, 0 },
                                    { "wordcount", "", 0, f_wordcount, 0 },

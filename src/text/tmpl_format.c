@@ -1,11 +1,12 @@
-/* tmpl_format.c - '%s: %d' % (a, b), the filter format, and '{} {name}'.format(...).
+/* tmpl_format.c - '%s: %d' % (a, b), the filter format, and '{} {name:>8}'.format(...).
  *
- * Numbers go through printf, whose conversions are Python's; text is padded by characters and keeps its
- * origin.  Of str.format only plain fields are done; a format specification is an error. */
+ * Text is padded by characters (tmpl_spec.c) and keeps its origin. */
 #include "text/tmpl.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <string.h>
+#include <utf8proc.h>
 
 typedef struct values { /* what is left to be formatted */
     tm_run *r;
@@ -67,47 +68,69 @@ static bool parse(values *a, const char **p, const char *end, conversion *c, con
     return true;
 }
 
-static bool padded(tm_run *r, tm_str *s, const conversion *c, tm_sb *b) {
-    if (c->precision >= 0 && c->precision < s->chars) {
-        if (!tm_flat(r, s) || !(s = tm_str_sub(r, s, 0, tm_char_at(s, c->precision)))) return false;
-    }
-    int64_t width = c->width < 0 ? -c->width : c->width, gap = width - s->chars;
-    bool left = c->width < 0 || strchr(c->flags, '-');
-    if (left && !tm_sb_str(b, s)) return false;
-    for (; gap > 0; gap--)
-        if (!tm_sb_add(b, " ", 1, tm_nowhere)) return false;
-    return left || tm_sb_str(b, s);
+static bool repr_text(tm_run *r, const tm_val *v, tm_str **out) {
+    tm_sb b = { .r = r };
+    tm_val text;
+    if (!tm_repr(r, v, tm_nowhere, &b) || !tm_sb_take(&b, &text)) return false;
+    *out = text.u.s;
+    return true;
 }
 
 static bool number(tm_run *r, const tm_val *v, const conversion *c, tm_sb *b) {
-    char fmt[20], buf[11000];
-    bool whole = strchr("dixXo", c->kind), is_int = v->kind == TM_INT || v->kind == TM_BOOL;
-    if (!is_int && (v->kind != TM_FLOAT || strchr("xXo", c->kind)))
+    bool left = c->width < 0 || strchr(c->flags, '-');
+    tm_spec s = { .fill = " ",
+                  .n_fill = 1,
+                  .align = left ? '<' : 0,
+                  .sign = strchr(c->flags, '+')   ? '+'
+                          : strchr(c->flags, ' ') ? ' '
+                                                  : 0,
+                  .alt = strchr(c->flags, '#'),
+                  .width = c->width < 0 ? -c->width : c->width,
+                  .precision = c->precision,
+                  .type = strchr("iu", c->kind) ? 'd' : c->kind };
+    bool whole = strchr("dxXo", s.type), is_int = v->kind == TM_INT || v->kind == TM_BOOL;
+    if (!is_int && (v->kind != TM_FLOAT || strchr("xXo", s.type)))
         return tm_fail(r, HN_EPARSE, "%%%c needs a number, not %s", c->kind, tm_kind_name(v));
+    if (!left && strchr(c->flags, '0')) s.zero = true, s.fill[0] = '0';
     double f = v->kind == TM_FLOAT ? v->u.f : 0;
-    if (whole && !(f > -0x1p63 && f < 0x1p63))
+    if (whole && !isfinite(f)) return tm_fail(r, HN_EPARSE, "%%%c of infinity or NaN", c->kind);
+    if (whole && !(f >= -0x1p63 && f < 0x1p63))
         return tm_fail(r, HN_ERANGE, "an integer does not fit 64 bits");
     int64_t i = v->kind == TM_FLOAT ? (int64_t)f : v->kind == TM_BOOL ? v->u.b : v->u.i;
-    if (is_int && !whole) f = (double)i;
-    if ((whole && (c->precision >= 0 || strchr(c->flags, '#'))) || (strchr("xXo", c->kind) && i < 0))
-        return tm_fail(r, HN_EUNSUP, "this form of %%%c is not supported", c->kind);
-    snprintf(fmt, sizeof fmt, whole ? "%%%s*.*ll%c" : "%%%s*.*%c", c->flags, c->kind);
-    int n = whole ? snprintf(buf, sizeof buf, fmt, (int)c->width, (int)c->precision, (long long)i)
-                  : snprintf(buf, sizeof buf, fmt, (int)c->width, (int)c->precision, f);
-    if (n < 0 || (size_t)n >= sizeof buf) return tm_fail(r, HN_ERANGE, "a formatted number is too long");
-    return tm_sb_add(b, buf, (size_t)n, tm_nowhere);
+    return whole ? tm_spec_int(r, i, &s, b) : tm_spec_float(r, is_int ? (double)i : f, &s, b);
+}
+
+/* The character of a number, or a string of one. */
+static bool character(tm_run *r, const tm_val *v, tm_str **out) {
+    if (v->kind == TM_STR && v->u.s->chars == 1) {
+        *out = v->u.s;
+        return true;
+    }
+    int64_t i = v->kind == TM_INT ? v->u.i : v->kind == TM_BOOL ? v->u.b : -1;
+    char *p = tm_get(r, 8);
+    if (!p) return false;
+    if (i < 0 || i > 0x10ffff) return tm_fail(r, HN_EPARSE, "%%c needs a character or its number");
+    if (i >= 0xd800 && i < 0xe000)
+        return tm_fail(r, HN_EUNSUP, "%%c of half a surrogate pair is not supported");
+    size_t n = (size_t)utf8proc_encode_char((int32_t)i, (utf8proc_uint8_t *)p);
+    *out = tm_str_new(r, p, n, tm_nowhere);
+    return *out;
 }
 
 static bool convert(values *a, const conversion *c, const tm_val *v, tm_sb *b) {
     tm_run *r = a->r;
-    tm_sb own = { .r = r };
-    tm_val text;
     tm_str *s;
-    if (c->kind == 's') return tm_print(r, v, &s) && padded(r, s, c, b);
-    if (c->kind == 'r')
-        return tm_repr(r, v, tm_nowhere, &own) && tm_sb_take(&own, &text) && padded(r, text.u.s, c, b);
-    if (strchr("dixXoeEfFgG", c->kind)) return number(r, v, c, b);
-    return tm_fail(r, HN_EUNSUP, "%%%c in a format string is not supported", c->kind);
+    tm_spec layout = { .fill = " ",
+                       .n_fill = 1,
+                       .align = c->width < 0 || strchr(c->flags, '-') ? '<' : '>',
+                       .width = c->width < 0 ? -c->width : c->width,
+                       .precision = c->kind == 'c' ? -1 : c->precision };
+    if (c->kind == 's') return tm_print(r, v, &s) && tm_spec_str(r, s, &layout, b);
+    if (c->kind == 'r') return repr_text(r, v, &s) && tm_spec_str(r, s, &layout, b);
+    if (c->kind == 'c') return character(r, v, &s) && tm_spec_str(r, s, &layout, b);
+    if (c->kind && strchr("diuxXoeEfFgG", c->kind)) return number(r, v, c, b);
+    return tm_fail(r, c->kind == 'a' ? HN_EUNSUP : HN_EPARSE, "%%%c in a format string is not supported",
+                   c->kind);
 }
 
 static bool percent(values *a, tm_str *s, tm_val *out) {
@@ -161,52 +184,145 @@ bool tm_filter_format(tm_run *r, const tm_call *c, tm_val *out) {
     return tm_print(r, &c->self, &s) && percent(&a, s, out);
 }
 
-/* What a field {}, {0} or {name} stands for. */
-static const tm_val *field(values *a, const tm_args *args, const char *name, size_t n) {
-    int how = !n ? 1 : isdigit((unsigned char)*name) ? 2 : 0;
-    if (how && a->numbered && a->numbered != how) {
-        tm_fail(a->r, HN_EPARSE, "format(): fields with and without numbers");
-        return NULL;
+/* ---- str.format ---- */
+typedef struct format { /* one call */
+    values a;
+    const tm_args *args;
+    const tm_dict *map; /* of format_map; NULL: names are arguments */
+} format;
+
+/* The argument a field begins with: '', '0' or 'name'. */
+static bool argument(format *f, const char *name, size_t n, bool alone, tm_val *out) {
+    tm_run *r = f->a.r;
+    bool digits = n > 0;
+    int64_t i = 0;
+    for (size_t k = 0; k < n && digits; k++) {
+        digits = isdigit((unsigned char)name[k]);
+        i = digits && i < 1000000 ? i * 10 + name[k] - '0' : i;
     }
-    if (how) a->numbered = how;
-    if (!n) return next(a);
-    if (isdigit((unsigned char)*name)) {
-        int64_t i = 0;
-        for (size_t k = 0; k < n && i < 1000000; k++)
-            i = isdigit((unsigned char)name[k]) ? i * 10 + name[k] - '0' : INT32_MAX;
-        if (i < args->n) return &args->v[i];
+    int how = !n ? 1 : digits ? 2 : 0;
+    if (!n && !alone)
+        return tm_fail(r, HN_EUNSUP, "format(): a field without a name that goes on is not supported");
+    if (how && alone && f->a.numbered && f->a.numbered != how)
+        return tm_fail(r, HN_EPARSE, "format(): fields with and without numbers");
+    if (how && alone) f->a.numbered = how;
+    if (how) {
+        const tm_val *v = n ? i < f->args->n ? &f->args->v[i] : NULL : next(&f->a);
+        if (v) *out = *v;
+        return v || tm_fail(r, HN_EPARSE, "format(): no argument %lld", (long long)i);
     }
-    for (int k = 0; k < args->n_kw; k++)
-        if (strlen(args->kw[k]) == n && !memcmp(args->kw[k], name, n)) return &args->kwv[k];
-    if (memchr(name, ':', n) || memchr(name, '!', n) || memchr(name, '.', n) || memchr(name, '[', n))
-        tm_fail(a->r, HN_EUNSUP, "format(): the field {%.*s} is not supported", n < 40 ? (int)n : 40, name);
-    else tm_fail(a->r, HN_EPARSE, "format(): nothing for the field {%.*s}", n < 40 ? (int)n : 40, name);
-    return NULL;
+    for (int k = 0; !f->map && k < f->args->n_kw; k++)
+        if (strlen(f->args->kw[k]) == n && !memcmp(f->args->kw[k], name, n)) {
+            *out = f->args->kwv[k];
+            return true;
+        }
+    tm_val key;
+    if (!tm_str_val(r, name, n, tm_nowhere, &key)) return false;
+    const tm_val *v = f->map ? tm_dict_find(r, f->map, &key) : NULL;
+    if (v) *out = *v;
+    return v || tm_fail(r, HN_EPARSE, "format(): nothing for the field {%.*s}", n < 40 ? (int)n : 40, name);
 }
 
-bool tm_method_format(tm_run *r, const tm_call *c, tm_val *out) {
-    tm_str *s = c->self.u.s, *text;
+/* 0.name[key]: an argument, then attributes and items of it. */
+static bool field(format *f, const char *p, size_t n, tm_val *out) {
+    tm_run *r = f->a.r;
+    size_t at = 0;
+    while (at < n && p[at] != '.' && p[at] != '[') at++;
+    if (!argument(f, p, at, at == n, out)) return false;
+    while (at < n) {
+        bool item = p[at++] == '[';
+        size_t begin = at;
+        while (at < n && (item ? p[at] != ']' : p[at] != '.' && p[at] != '[')) at++;
+        tm_val key, box = *out;
+        bool digits = at > begin && at - begin < 10;
+        int64_t i = 0;
+        for (size_t k = begin; k < at; k++) {
+            digits = digits && isdigit((unsigned char)p[k]);
+            i = digits ? i * 10 + p[k] - '0' : 0;
+        }
+        char *name = tm_get(r, at - begin + 1);
+        if (!name) return false;
+        memcpy(name, p + begin, at - begin);
+        if (at == begin || (item && at == n))
+            return tm_fail(r, HN_EPARSE, "format(): bad field {%.*s}", (int)n, p);
+        if (item && ++at < n && p[at] != '.' && p[at] != '[')
+            return tm_fail(r, HN_EPARSE, "format(): bad field {%.*s}", (int)n, p);
+        key = tm_int(i);
+        if (!(item && digits) && !tm_str_val(r, name, strlen(name), tm_nowhere, &key)) return false;
+        if (!(item ? tm_item(r, &box, &key, out) : tm_attr(r, &box, name, out))) return false;
+    }
+    return true;
+}
+
+static bool fields(format *f, tm_str *s, int depth, tm_sb *b);
+
+/* A replacement field, between its braces: name, !conversion, :specification (which may hold fields). */
+static bool replace(format *f, tm_str *s, size_t begin, size_t end, int depth, tm_sb *b) {
+    tm_run *r = f->a.r;
+    const char *p = s->p;
+    size_t name = begin;
+    bool inside = false;
+    for (; name < end && (inside || (p[name] != '!' && p[name] != ':')); name++) {
+        if (p[name] == '{') return tm_fail(r, HN_EPARSE, "format(): '{' in the name of a field");
+        inside = p[name] == '[' || (inside && p[name] != ']');
+    }
+    tm_val v, text;
+    tm_str *shown;
+    if (!field(f, p + begin, name - begin, &v)) return false;
+    if (name < end && p[name] == '!') {
+        char how = name + 1 < end ? p[name + 1] : 0;
+        if ((name += 2) < end && p[name] != ':')
+            return tm_fail(r, HN_EPARSE, "format(): expected ':' after a conversion");
+        if (how == 'a') return tm_fail(r, HN_EUNSUP, "format(): the conversion !a is not supported");
+        if (how != 's' && how != 'r') return tm_fail(r, HN_EPARSE, "format(): bad conversion in a field");
+        if (!(how == 'r' ? repr_text(r, &v, &shown) : tm_print(r, &v, &shown))) return false;
+        v = tm_of_str(shown);
+    }
+    tm_sb spec = { .r = r };
+    tm_str *inner = tm_str_sub(r, s, name < end ? name + 1 : end, end);
+    if (!inner || !fields(f, inner, depth - 1, &spec) || !tm_sb_take(&spec, &text)) return false;
+    return tm_spec_put(r, &v, text.u.s->p, text.u.s->n, b);
+}
+
+static bool fields(format *f, tm_str *s, int depth, tm_sb *b) {
+    tm_run *r = f->a.r;
     const char *p = tm_flat(r, s);
-    tm_sb b = { .r = r };
-    values a = { .r = r, .v = c->raw->v, .n = c->raw->n };
     if (!p) return false;
-    if (s->safe) return tm_fail(r, HN_EUNSUP, "formatting the result of |safe is not supported");
+    if (!depth && s->n) return tm_fail(r, HN_EPARSE, "format(): fields nested too deep");
     for (size_t i = 0; i < s->n;) {
         size_t run = i;
         while (run < s->n && p[run] != '{' && p[run] != '}') run++;
         tm_str *before = tm_str_sub(r, s, i, run);
-        if (!before || !tm_sb_str(&b, before)) return false;
+        if (!before || !tm_sb_str(b, before)) return false;
         if ((i = run) == s->n) break;
         if (i + 1 < s->n && p[i + 1] == p[i]) {
-            if (!tm_sb_add(&b, p + i, 1, tm_org_at(s, i))) return false;
+            if (!tm_sb_add(b, p + i, 1, tm_org_at(s, i))) return false;
             i += 2;
             continue;
         }
-        const char *close = p[i] == '{' ? memchr(p + i, '}', s->n - i) : NULL;
-        if (!close) return tm_fail(r, HN_EPARSE, "format(): a single brace");
-        const tm_val *v = field(&a, c->raw, p + i + 1, (size_t)(close - p) - i - 1);
-        if (!v || !tm_print(r, v, &text) || !tm_sb_str(&b, text)) return false;
-        i = (size_t)(close - p) + 1;
+        size_t end = i + 1;
+        int open = p[i] == '{';
+        for (bool inside = false; end < s->n && open; end++) {
+            if (!inside) open += (p[end] == '{') - (p[end] == '}');
+            inside = p[end] == '[' || (inside && p[end] != ']');
+        }
+        if (p[i] == '}' || open) return tm_fail(r, HN_EPARSE, "format(): a single brace");
+        if (!replace(f, s, i + 1, end - 1, depth, b)) return false;
+        i = end;
     }
-    return tm_sb_take(&b, out);
+    return true;
+}
+
+bool tm_method_format(tm_run *r, const tm_call *c, tm_val *out) { /* fn->arg: 1 format_map */
+    static const tm_args none;
+    tm_sb b = { .r = r };
+    format f = { .a = { .r = r, .v = c->raw->v, .n = c->raw->n }, .args = c->raw };
+    if (c->self.u.s->safe) return tm_fail(r, HN_EUNSUP, "formatting the result of |safe is not supported");
+    if (c->fn->arg) {
+        if (c->a[0].kind != TM_DICT) return tm_fail(r, HN_EPARSE, "format_map() needs a dict");
+        f.a.n = 0;
+        f.args = &none;
+        f.map = c->a[0].u.d;
+    }
+    return fields(&f, c->self.u.s, 2, &b) && tm_sb_take(&b, out);
 }

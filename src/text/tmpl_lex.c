@@ -75,6 +75,7 @@ static size_t word_tag(const lexer *x, size_t i, const char *word) {
 
 /* After `{% raw %}`: everything up to `{% endraw %}` is text. */
 static bool raw(lexer *x) {
+    if (x->at == x->n) return true; /* jinja2 sees nothing to close */
     for (size_t i = x->at; i < x->n; i++) {
         size_t inside = word_tag(x, i, "endraw"), end;
         if (!inside || inside >= x->n || !(end = tag_end(x, inside, "%}", true))) continue;
@@ -88,6 +89,7 @@ static bool raw(lexer *x) {
 }
 
 static bool comment(lexer *x) {
+    if (x->at == x->n) return true;
     for (size_t i = x->at; i < x->n; i++) {
         size_t end = tag_end(x, i, "#}", true);
         if (!end) continue;

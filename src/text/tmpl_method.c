@@ -194,7 +194,10 @@ bool tm_lines(tm_run *r, tm_str *s, bool keep, tm_val *out) {
 }
 
 static bool m_splitlines(tm_run *r, const tm_call *c, tm_val *out) {
-    return tm_lines(r, c->self.u.s, tm_truth(&c->a[0]), out);
+    int64_t keep = 0;
+    if (c->a[0].kind != TM_ABSENT && c->a[0].kind != TM_INT && c->a[0].kind != TM_BOOL)
+        return tm_fail(r, HN_EPARSE, "splitlines() needs a boolean, not %s", tm_kind_name(&c->a[0]));
+    return int_arg(r, c, &c->a[0], &keep) && tm_lines(r, c->self.u.s, keep, out);
 }
 
 static bool m_partition(tm_run *r, const tm_call *c, tm_val *out) { /* fn->arg: from the right */
@@ -334,105 +337,6 @@ static bool m_remove(tm_run *r, const tm_call *c, tm_val *out) { /* fn->arg: 1 s
     return sub(r, c->self.u.s, hit && !c->fn->arg ? m : 0, hit && c->fn->arg ? n - m : n, out);
 }
 
-/* ---- case ---- */
-
-/* Letters that Python maps to more than one letter, or by context, which utf8proc does not. */
-static bool special_case(int32_t c, bool up) {
-    if (!up) return c == 0x130 || c == 0x3a3;
-    return c == 0x149 || c == 0x1f0 || c == 0x390 || c == 0x3b0 || c == 0x587 ||
-           (c >= 0x1e96 && c <= 0x1e9a) || (c >= 0x1f50 && c <= 0x1ffc) || (c >= 0xfb00 && c <= 0xfb17) ||
-           c == 0x345;
-}
-
-static bool is_upper(int32_t c) { return utf8proc_category(c) == UTF8PROC_CATEGORY_LU; }
-static bool is_title(int32_t c) { return utf8proc_category(c) == UTF8PROC_CATEGORY_LT; }
-static bool is_cased(int32_t c) {
-    return is_upper(c) || is_title(c) || utf8proc_category(c) == UTF8PROC_CATEGORY_LL;
-}
-
-static int32_t map_char(int32_t cp, tm_case mode) {
-    if (mode == TM_LOWER) return utf8proc_tolower(cp);
-    return mode == TM_UPPER ? utf8proc_toupper(cp) : utf8proc_totitle(cp);
-}
-
-bool tm_map_case(tm_run *r, tm_str *s, tm_case mode, tm_val *out) {
-    const char *p = tm_flat(r, s);
-    tm_sb b = { .r = r };
-    bool start = true;
-    if (!p || !tm_charge(r, s->n / 4)) return false;
-    for (size_t at = 0; at < s->n;) {
-        int32_t cp;
-        int len = tm_utf8(p + at, p + s->n, &cp);
-        tm_case how = mode == TM_TITLE_WORDS || mode == TM_CAPITALIZE ? (start ? TM_TITLE : TM_LOWER) : mode;
-        char buf[8];
-        if (special_case(cp, how != TM_LOWER))
-            return tm_fail(r, HN_EUNSUP, "changing the case of U+%04X is not supported", (unsigned)cp);
-        utf8proc_ssize_t n = utf8proc_encode_char(map_char(cp, how), (utf8proc_uint8_t *)buf);
-        if (cp == 0xdf && how != TM_LOWER) { /* sharp s */
-            memcpy(buf, how == TM_UPPER ? "SS" : "Ss", 2);
-            n = 2;
-        }
-        if (!tm_sb_add(&b, buf, (size_t)n, tm_org_at(s, at))) return false;
-        start = mode == TM_TITLE_WORDS ? !is_cased(cp) : false;
-        at += (size_t)len;
-    }
-    if (!tm_sb_take(&b, out)) return false;
-    out->u.s->safe = s->safe;
-    return true;
-}
-
-static bool m_case(tm_run *r, const tm_call *c, tm_val *out) {
-    return tm_map_case(r, c->self.u.s, (tm_case)c->fn->arg, out);
-}
-
-/* ---- classes of characters ---- */
-enum { ALPHA, ALNUM, DIGIT, DECIMAL, NUMERIC, SPACE };
-
-static bool in_class(int32_t cp, int what) {
-    utf8proc_category_t cat = utf8proc_category(cp);
-    bool alpha = cat >= UTF8PROC_CATEGORY_LU && cat <= UTF8PROC_CATEGORY_LO;
-    bool decimal = cat == UTF8PROC_CATEGORY_ND;
-    if (what == ALPHA) return alpha;
-    if (what == SPACE) return tm_is_space(cp);
-    return decimal || (what == ALNUM && alpha);
-}
-
-static bool m_class(tm_run *r, const tm_call *c, tm_val *out) {
-    tm_str *s = c->self.u.s;
-    const char *p = tm_flat(r, s);
-    bool all = s->n > 0;
-    if (!p || !tm_charge(r, s->n / 8)) return false;
-    for (size_t at = 0; at < s->n && all;) {
-        int32_t cp;
-        at += (size_t)tm_utf8(p + at, p + s->n, &cp);
-        utf8proc_category_t cat = utf8proc_category(cp);
-        int what = c->fn->arg;
-        if (cp > 0x7f && (what == DIGIT || what == NUMERIC || what == ALNUM) &&
-            (cat == UTF8PROC_CATEGORY_NO || cat == UTF8PROC_CATEGORY_NL ||
-             (cat == UTF8PROC_CATEGORY_LO && what == NUMERIC)))
-            return tm_fail(r, HN_EUNSUP, "%s() of U+%04X is not supported", c->fn->name, (unsigned)cp);
-        all = in_class(cp, what);
-    }
-    *out = tm_bool(all);
-    return true;
-}
-
-static bool m_is_case(tm_run *r, const tm_call *c, tm_val *out) { /* fn->arg: 1 upper */
-    tm_str *s = c->self.u.s;
-    const char *p = tm_flat(r, s);
-    bool ok = true, cased = false;
-    if (!p || !tm_charge(r, s->n / 8)) return false;
-    for (size_t at = 0; at < s->n && ok;) {
-        int32_t cp;
-        at += (size_t)tm_utf8(p + at, p + s->n, &cp);
-        if (!is_cased(cp)) continue;
-        ok = is_upper(cp) == (c->fn->arg == 1) && !is_title(cp);
-        cased = true;
-    }
-    *out = tm_bool(ok && cased);
-    return true;
-}
-
 /* ---- dicts and lists ---- */
 static bool m_get(tm_run *r, const tm_call *c, tm_val *out) {
     bool in;
@@ -500,6 +404,14 @@ static bool m_cycle(tm_run *r, const tm_call *c, tm_val *out) {
     return true;
 }
 
+static bool m_next(tm_run *r, const tm_call *c, tm_val *out) { /* fn->arg: 1 reset */
+    tm_list *l = c->self.u.l;
+    (void)r;
+    *out = c->fn->arg ? tm_none() : l->v[l->at];
+    l->at = c->fn->arg ? 0 : (l->at + 1) % l->n;
+    return true;
+}
+
 static bool m_changed(tm_run *r, const tm_call *c, tm_val *out) {
     tm_loop *l = c->self.u.loop;
     tm_val now;
@@ -533,18 +445,30 @@ const tm_fn *tm_method_find(tm_kind kind, const char *name) {
                                  { "removeprefix", "prefix", 1, m_remove, 0 },
                                  { "removesuffix", "suffix", 1, m_remove, 1 },
                                  { "format", "*", 0, tm_method_format, 0 },
-                                 { "upper", "", 0, m_case, TM_UPPER },
-                                 { "lower", "", 0, m_case, TM_LOWER },
-                                 { "title", "", 0, m_case, TM_TITLE_WORDS },
-                                 { "capitalize", "", 0, m_case, TM_CAPITALIZE },
-                                 { "isalpha", "", 0, m_class, ALPHA },
-                                 { "isalnum", "", 0, m_class, ALNUM },
-                                 { "isdigit", "", 0, m_class, DIGIT },
-                                 { "isdecimal", "", 0, m_class, DECIMAL },
-                                 { "isnumeric", "", 0, m_class, NUMERIC },
-                                 { "isspace", "", 0, m_class, SPACE },
-                                 { "islower", "", 0, m_is_case, 0 },
-                                 { "isupper", "", 0, m_is_case, 1 } };
+                                 { "upper", "", 0, tm_method_case, TM_UPPER },
+                                 { "lower", "", 0, tm_method_case, TM_LOWER },
+                                 { "title", "", 0, tm_method_case, TM_TITLE_WORDS },
+                                 { "capitalize", "", 0, tm_method_case, TM_CAPITALIZE },
+                                 { "isalpha", "", 0, tm_method_class, TM_IS_ALPHA },
+                                 { "isalnum", "", 0, tm_method_class, TM_IS_ALNUM },
+                                 { "isdigit", "", 0, tm_method_class, TM_IS_DIGIT },
+                                 { "isdecimal", "", 0, tm_method_class, TM_IS_DECIMAL },
+                                 { "isnumeric", "", 0, tm_method_class, TM_IS_NUMERIC },
+                                 { "isspace", "", 0, tm_method_class, TM_IS_SPACE },
+                                 { "isascii", "", 0, tm_method_class, TM_IS_ASCII },
+                                 { "isprintable", "", 0, tm_method_class, TM_IS_PRINTABLE },
+                                 { "istitle", "", 0, tm_method_is_title, 0 },
+                                 { "isidentifier", "", 0, tm_method_is_identifier, 0 },
+                                 { "swapcase", "", 0, tm_method_case, TM_SWAP },
+                                 { "casefold", "", 0, tm_method_case, TM_FOLD },
+                                 { "center", "width fillchar", 1, tm_method_pad, 0 },
+                                 { "ljust", "width fillchar", 1, tm_method_pad, 1 },
+                                 { "rjust", "width fillchar", 1, tm_method_pad, 2 },
+                                 { "zfill", "width", 1, tm_method_zfill, 0 },
+                                 { "expandtabs", "tabsize", 0, tm_method_tabs, 0 },
+                                 { "format_map", "mapping", 1, tm_method_format, 1 },
+                                 { "islower", "", 0, tm_method_is_case, 0 },
+                                 { "isupper", "", 0, tm_method_is_case, 1 } };
     static const tm_fn dict[] = { { "get", "key default", 1, m_get, 0 },
                                   { "keys", "", 0, m_view, 0 },
                                   { "values", "", 0, m_view, 1 },
@@ -553,15 +477,19 @@ const tm_fn *tm_method_find(tm_kind kind, const char *name) {
     static const tm_fn list[] = { { "index", "value", 1, m_list_find, 0 },
                                   { "count", "value", 1, m_list_find, 1 },
                                   { "copy", "", 0, m_copy, 0 } };
+    static const tm_fn cycler[] = { { "next", "", 0, m_next, 0 }, { "reset", "", 0, m_next, 1 } };
     static const tm_fn loop[] = { { "cycle", "*", 0, m_cycle, 0 }, { "changed", "*", 0, m_changed, 0 } };
-    const tm_fn *table = kind == TM_STR ? str : kind == TM_DICT ? dict : kind == TM_LOOP ? loop : list;
-    size_t n = kind == TM_STR                         ? sizeof str / sizeof *str
-               : kind == TM_DICT                      ? sizeof dict / sizeof *dict
-               : kind == TM_LOOP                      ? sizeof loop / sizeof *loop
-               : kind == TM_LIST                      ? 3
-               : kind == TM_TUPLE || kind == TM_RANGE ? 2
-                                                      : 0;
-    for (size_t i = 0; i < n; i++)
-        if (!strcmp(table[i].name, name)) return &table[i];
+    static const struct {
+        const tm_fn *v;
+        size_t n;
+    } tables[TM_METHOD + 1] = { [TM_STR] = { str, sizeof str / sizeof *str },
+                                [TM_DICT] = { dict, sizeof dict / sizeof *dict },
+                                [TM_LIST] = { list, 3 },
+                                [TM_TUPLE] = { list, 2 },
+                                [TM_RANGE] = { list, 2 },
+                                [TM_LOOP] = { loop, 2 },
+                                [TM_CYCLER] = { cycler, 2 } };
+    for (size_t i = 0; i < tables[kind].n; i++)
+        if (!strcmp(tables[kind].v[i].name, name)) return &tables[kind].v[i];
     return NULL;
 }

@@ -121,25 +121,36 @@ static tm_node *parse_for(tm_parser *p, tm_node *n) {
         return NULL;
     }
     if (!(n->b = tm_parse_tuple(p, false, "recursive", false))) return NULL;
+    int maybe = p->maybe; /* a loop is a scope of its own: what stands there is looked at at once */
+    p->maybe = 0;
     if (tm_skip_name(p, "if") && !(n->d = tm_parse_expr(p, true))) return NULL;
-    if (tm_tok_is_name(p, "recursive")) {
-        tm_parse_fail(p, n->line, HN_EUNSUP, "{%% for ... recursive %%} is not supported");
-        return NULL;
-    }
+    n->op = tm_skip_name(p, "recursive");
     p->loops++;
     bool ok = block_body(p, n->line, "endfor else", &n->c);
     p->loops--;
     if (!ok || (tm_skip_name(p, "else") && !block_body(p, n->line, "endfor", &n->e))) return NULL;
+    p->maybe = maybe;
     return end_tag(p) ? n : NULL;
 }
 
 /* Inside of a macro, a call block or {% generation %} there is no loop to leave. */
 static bool closed_body(tm_parser *p, int line, const char *end, tm_node **list) {
-    int loops = p->loops;
-    p->loops = 0;
+    int loops = p->loops, maybe = p->maybe;
+    p->loops = p->maybe = 0;
     bool ok = block_body(p, line, end, list) && end_tag(p);
     p->loops = loops;
+    p->maybe = maybe;
     return ok;
+}
+
+/* The filters of a block, which are its own scope. */
+static tm_node *hole_filters(tm_parser *p, int line, bool first_named) {
+    int maybe = p->maybe;
+    tm_node *hole = tm_node_new(p, N_HOLE, line);
+    p->maybe = 0;
+    if (hole) hole = tm_parse_filters(p, hole, first_named);
+    p->maybe = maybe;
+    return hole;
 }
 
 static tm_node *parse_set(tm_parser *p, tm_node *n) {
@@ -150,8 +161,7 @@ static tm_node *parse_set(tm_parser *p, tm_node *n) {
     }
     n->kind = N_SETBLOCK;
     if (p->tok[p->at].kind == T_PIPE) {
-        tm_node *hole = tm_node_new(p, N_HOLE, n->line);
-        if (!hole || !(n->c = tm_parse_filters(p, hole, false))) return NULL;
+        if (!(n->c = hole_filters(p, n->line, false))) return NULL;
     }
     return closed_body(p, n->line, "endset", &n->b) ? n : NULL;
 }
@@ -203,8 +213,7 @@ static tm_node *parse_call(tm_parser *p, tm_node *n) {
 }
 
 static tm_node *parse_filter_block(tm_parser *p, tm_node *n) {
-    tm_node *hole = tm_node_new(p, N_HOLE, n->line);
-    if (!hole || !(n->a = tm_parse_filters(p, hole, true))) return NULL;
+    if (!(n->a = hole_filters(p, n->line, true))) return NULL;
     return closed_body(p, n->line, "endfilter", &n->b) ? n : NULL;
 }
 
@@ -219,7 +228,11 @@ static tm_node *parse_with(tm_parser *p, tm_node *n) {
         *end = kw;
         end = &kw->next;
     }
-    return block_body(p, n->line, "endwith", &n->b) && end_tag(p) ? n : NULL;
+    int maybe = p->maybe;
+    p->maybe = 0;
+    bool ok = block_body(p, n->line, "endwith", &n->b) && end_tag(p);
+    p->maybe = maybe;
+    return ok ? n : NULL;
 }
 
 static tm_node *parse_jump(tm_parser *p, tm_node *n) {
@@ -335,7 +348,8 @@ int hn_tmpl_new(hn_tmpl **out, const char *src, size_t n, const char *name, hn_e
     }
     t->mem = mem;
     tm_parser p = { .mem = mem, .name = t->name, .e = &own };
-    bool ok = tm_lex(&p, src, n) && body(&p, 1, NULL, &t->body) && tm_find_hidden(&p, t->body, &t->hidden);
+    bool ok = tm_lex(&p, src, n) && body(&p, 1, NULL, &t->body) && tm_parse_known(&p) &&
+              tm_find_hidden(&p, t->body, &t->hidden);
     hn_free(p.tok);
     if (!ok) {
         hn_arena_free(mem);

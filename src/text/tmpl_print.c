@@ -33,7 +33,7 @@ void tm_float_repr(double f, char buf[40]) {
 }
 
 /* ---- repr ---- */
-static bool printable(int32_t cp) {
+bool tm_is_printable(int32_t cp) {
     if (cp < 0x7f) return cp >= 0x20;
     switch (utf8proc_category(cp)) {
     case UTF8PROC_CATEGORY_CC:
@@ -53,7 +53,7 @@ static const char *repr_escape(int32_t cp, char quote, char buf[16]) {
     else if (cp == '\n') return "\\n";
     else if (cp == '\r') return "\\r";
     else if (cp == '\t') return "\\t";
-    else if (printable(cp)) return NULL;
+    else if (tm_is_printable(cp)) return NULL;
     else snprintf(buf, 16, cp < 0x100 ? "\\x%02x" : cp < 0x10000 ? "\\u%04x" : "\\U%08x", (unsigned)cp);
     return buf;
 }
@@ -153,6 +153,21 @@ bool tm_repr(tm_run *r, const tm_val *v, tm_org org, tm_sb *b) {
         break;
     case TM_RANGE: ok = repr_range(v->u.l, b); break;
     case TM_DICT: ok = repr_dict(r, v->u.d, b); break;
+    case TM_NS:
+        ok = tm_sb_cstr(b, "<Namespace ", org) && repr_dict(r, v->u.d, b) && tm_sb_cstr(b, ">", org);
+        break;
+    case TM_LOOP:
+        ok = tm_loop_length(v->u.loop);
+        snprintf(buf, sizeof buf, "<LoopContext %d/%d>", (int)v->u.loop->index0 + 1, (int)v->u.loop->length);
+        ok = ok && tm_sb_cstr(b, buf, org);
+        break;
+    case TM_MACRO: {
+        const tm_node *m = v->u.macro->node;
+        bool anonymous = m->kind == N_CALLBLOCK;
+        ok = tm_sb_cstr(b, anonymous ? "<Macro anonymous>" : "<Macro '", org) &&
+             (anonymous || (tm_sb_cstr(b, m->name, org) && tm_sb_cstr(b, "'>", org)));
+        break;
+    }
     default: ok = tm_fail(r, HN_EUNSUP, "a %s has no text of its own", tm_kind_name(v));
     }
     tm_leave(r);

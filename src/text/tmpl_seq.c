@@ -7,8 +7,13 @@
 static bool given(const tm_val *v) { return v->kind != TM_ABSENT && v->kind != TM_NONE; }
 
 /* ---- attributes by path: "function.name", 0 ---- */
-static bool lookup(tm_run *r, tm_val v, const tm_val *path, tm_val *out) {
-    if (path->kind != TM_STR) return tm_item(r, &v, path, out);
+static bool lookup(tm_run *r, tm_val v, const tm_val *path, const tm_val *dflt, tm_val *out) {
+    bool use = dflt && given(dflt); /* in place of what is undefined, at every step */
+    if (path->kind != TM_STR) {
+        if (!tm_item(r, &v, path, out)) return false;
+        if (use && out->kind == TM_UNDEF) *out = *dflt;
+        return true;
+    }
     const char *p = tm_flat(r, path->u.s);
     if (!p) return false;
     for (size_t at = 0, end; at <= path->u.s->n; at = end + 1) {
@@ -29,6 +34,7 @@ static bool lookup(tm_run *r, tm_val v, const tm_val *path, tm_val *out) {
             key.u.s->p = name;
         }
         if (!tm_item(r, &v, &key, out)) return false;
+        if (use && out->kind == TM_UNDEF) *out = *dflt;
         v = *out;
     }
     return true;
@@ -47,12 +53,12 @@ static bool sort_key(tm_run *r, const tm_val *item, const tm_val *attribute, boo
     tm_val parts;
     const char *p = attribute->kind == TM_STR ? tm_flat(r, attribute->u.s) : "";
     if (!p) return false;
-    if (!strchr(p, ',')) return lookup(r, *item, attribute, key) && lowered(r, case_sensitive, key);
+    if (!strchr(p, ',')) return lookup(r, *item, attribute, NULL, key) && lowered(r, case_sensitive, key);
     if (!tm_str_val(r, ",", 1, tm_nowhere, &c.a[0]) || !c.fn->impl(r, &c, &parts) ||
         !tm_list_new(r, TM_LIST, parts.u.l->n, key))
         return false;
     for (int64_t i = 0; i < parts.u.l->n; i++)
-        if (!lookup(r, *item, &parts.u.l->v[i], &key->u.l->v[i]) ||
+        if (!lookup(r, *item, &parts.u.l->v[i], NULL, &key->u.l->v[i]) ||
             !lowered(r, case_sensitive, &key->u.l->v[i]))
             return false;
     return true;
@@ -156,9 +162,10 @@ static bool f_unique(tm_run *r, const tm_call *c, tm_val *out) {
         return false;
     for (int64_t i = 0; i < n; i++) {
         tm_val key;
-        if (!sort_key(r, &items[i], &c->a[1], tm_truth(&c->a[0]), &key)) return false;
         int64_t before = seen.u.d->n;
-        if (!tm_dict_put(r, seen.u.d, &key, &nothing)) return false;
+        if (!sort_key(r, &items[i], &c->a[1], tm_truth(&c->a[0]), &key) ||
+            !tm_dict_put(r, seen.u.d, &key, &nothing))
+            return tm_iter_ends(r, out->u.l, kept);
         if (seen.u.d->n > before) out->u.l->v[kept++] = items[i];
     }
     out->u.l->n = kept;
@@ -203,9 +210,9 @@ static bool f_select(tm_run *r, const tm_call *c, tm_val *out) {
     if (!tm_items(r, &c->self, &items, &n) || !tm_list_new(r, TM_ITER, n, out)) return false;
     for (int64_t i = 0; i < n; i++) {
         tm_val v = items[i], yes;
-        if (by_attr && !lookup(r, items[i], &args->v[0], &v)) return false;
+        if (by_attr && !lookup(r, items[i], &args->v[0], NULL, &v)) return tm_iter_ends(r, out->u.l, kept);
         if (!test) yes = v;
-        else if (!tm_fn_call(r, test, "test", v, &rest, &yes)) return false;
+        else if (!tm_fn_call(r, test, "test", v, &rest, &yes)) return tm_iter_ends(r, out->u.l, kept);
         if (tm_truth(&yes) == !(c->fn->arg & REJECT)) out->u.l->v[kept++] = items[i];
     }
     out->u.l->n = kept;
@@ -230,9 +237,9 @@ static bool f_map(tm_run *r, const tm_call *c, tm_val *out) {
     if (!tm_items(r, &c->self, &items, &n) || !tm_list_new(r, TM_ITER, n, out)) return false;
     for (int64_t i = 0; i < n; i++) {
         tm_val *to = &out->u.l->v[i];
-        if (fn ? !tm_fn_call(r, fn, "filter", items[i], &rest, to) : !lookup(r, items[i], attribute, to))
-            return false;
-        if (dflt && to->kind == TM_UNDEF) *to = *dflt;
+        if (fn ? !tm_fn_call(r, fn, "filter", items[i], &rest, to)
+               : !lookup(r, items[i], attribute, dflt, to))
+            return tm_iter_ends(r, out->u.l, i);
     }
     return true;
 }
@@ -247,7 +254,7 @@ static bool f_join(tm_run *r, const tm_call *c, tm_val *out) {
     if (!tm_items(r, &c->self, &items, &n)) return false;
     for (int64_t i = 0; i < n; i++) {
         tm_val v = items[i];
-        if (given(&c->a[1]) && !lookup(r, items[i], &c->a[1], &v)) return false;
+        if (given(&c->a[1]) && !lookup(r, items[i], &c->a[1], NULL, &v)) return false;
         if (!tm_print(r, &v, &s) || (i && sep && !tm_sb_str(&b, sep)) || !tm_sb_str(&b, s)) return false;
     }
     return tm_sb_take(&b, out);
@@ -259,6 +266,10 @@ static bool f_first(tm_run *r, const tm_call *c, tm_val *out) { /* fn->arg: 1 la
     if (c->self.kind == TM_ITER) { /* takes one item, leaves the others */
         tm_list *l = c->self.u.l;
         if (c->fn->arg) return tm_fail(r, HN_EPARSE, "last of a generator");
+        if (l->at == l->n && l->why) {
+            *r->e = *l->why;
+            return false;
+        }
         *out = l->at < l->n ? l->v[l->at++] : tm_undef("No first item, sequence was empty.");
         return true;
     }
@@ -297,7 +308,10 @@ static bool f_reverse(tm_run *r, const tm_call *c, tm_val *out) {
 
 static bool f_items(tm_run *r, const tm_call *c, tm_val *out) {
     if (c->self.kind == TM_UNDEF) return tm_list_new(r, TM_ITER, 0, out);
-    if (c->self.kind != TM_DICT) return tm_fail(r, HN_EPARSE, "items of a %s", tm_kind_name(&c->self));
+    if (c->self.kind != TM_DICT)
+        return tm_list_new(r, TM_ITER, 0, out) &&
+               !tm_fail(r, HN_EPARSE, "items of a %s", tm_kind_name(&c->self)) &&
+               tm_iter_ends(r, out->u.l, 0);
     if (!tm_pairs(r, c->self.u.d, out)) return false;
     out->kind = TM_ITER;
     return true;
@@ -310,7 +324,7 @@ static bool f_sum(tm_run *r, const tm_call *c, tm_val *out) {
     if (!tm_items(r, &c->self, &items, &n)) return false;
     for (int64_t i = 0; i < n; i++) {
         tm_val v = items[i], total = *out;
-        if (given(&c->a[0]) && !lookup(r, items[i], &c->a[0], &v)) return false;
+        if (given(&c->a[0]) && !lookup(r, items[i], &c->a[0], NULL, &v)) return false;
         if (!tm_binary(r, T_ADD, &total, &v, out)) return false;
     }
     return true;
@@ -319,7 +333,8 @@ static bool f_sum(tm_run *r, const tm_call *c, tm_val *out) {
 static bool f_batch(tm_run *r, const tm_call *c, tm_val *out) {
     tm_val *items;
     int64_t n;
-    if (c->a[0].kind != TM_INT || c->a[0].u.i < 1) return bad_args(r, c);
+    if (c->a[0].kind != TM_INT) return bad_args(r, c);
+    if (c->a[0].u.i < 1) return tm_fail(r, HN_EUNSUP, "batch of less than one item is not supported");
     int64_t size = c->a[0].u.i;
     if (!tm_items(r, &c->self, &items, &n) || !tm_list_new(r, TM_ITER, (n + size - 1) / size, out))
         return false;
@@ -329,6 +344,58 @@ static bool f_batch(tm_run *r, const tm_call *c, tm_val *out) {
         for (int64_t k = 0; k < want; k++)
             out->u.l->v[i].u.l->v[k] = k < have ? items[i * size + k] : c->a[1];
     }
+    return true;
+}
+
+/* In `slices` columns, the first ones longer by one; fill_with goes to the others. */
+static bool f_slice(tm_run *r, const tm_call *c, tm_val *out) {
+    tm_val *items;
+    int64_t n;
+    if (c->a[0].kind != TM_INT) return bad_args(r, c);
+    int64_t columns = c->a[0].u.i > 0 ? c->a[0].u.i : 0, at = 0;
+    if (!tm_items(r, &c->self, &items, &n) || !tm_charge(r, (size_t)columns) ||
+        !tm_list_new(r, TM_ITER, columns, out))
+        return false;
+    if (!c->a[0].u.i) return !tm_fail(r, HN_EPARSE, "division by zero") && tm_iter_ends(r, out->u.l, 0);
+    for (int64_t i = 0; i < columns; i++) {
+        bool extra = i < n % columns, full = !extra && given(&c->a[1]);
+        int64_t have = n / columns + extra;
+        if (!tm_list_new(r, TM_LIST, have + full, &out->u.l->v[i])) return false;
+        if (have) memcpy(out->u.l->v[i].u.l->v, items + at, (size_t)have * sizeof *items);
+        if (full) out->u.l->v[i].u.l->v[have] = c->a[1];
+        at += have;
+    }
+    return true;
+}
+
+/* [(value, [items])], by the value of an attribute; a group has .grouper and .list. */
+static bool f_groupby(tm_run *r, const tm_call *c, tm_val *out) {
+    tm_val *items;
+    int64_t n, groups = 0;
+    bool exact = tm_truth(&c->a[2]), same = false;
+    if (!tm_items(r, &c->self, &items, &n) || !tm_list_new(r, TM_LIST, n, out)) return false;
+    pair *v = tm_get(r, (size_t)(n ? 2 * n : 1) * sizeof *v);
+    order by = { .case_sensitive = true };
+    if (!v || !tm_charge(r, (size_t)n * 4)) return false;
+    for (int64_t i = 0; i < n; i++) {
+        v[i].item = items[i];
+        if (!lookup(r, items[i], &c->a[0], &c->a[1], &v[i].key) || !lowered(r, exact, &v[i].key))
+            return false;
+    }
+    if (!merge_sort(r, v, v + n, n, &by)) return false;
+    for (int64_t i = 0, k; i < n; i = k) {
+        for (k = i + 1; k < n; k++)
+            if (!tm_equal(r, &v[i].key, &v[k].key, &same)) return false;
+            else if (!same) break;
+        tm_val *group = &out->u.l->v[groups++], key;
+        if (!tm_list_new(r, TM_TUPLE, 2, group) || !tm_list_new(r, TM_LIST, k - i, &group->u.l->v[1]) ||
+            !lookup(r, v[i].item, &c->a[0], &c->a[1], &key))
+            return false;
+        group->u.l->label = "group";
+        group->u.l->v[0] = key;
+        for (int64_t j = i; j < k; j++) group->u.l->v[1].u.l->v[j - i] = v[j].item;
+    }
+    out->u.l->n = groups;
     return true;
 }
 
@@ -350,6 +417,8 @@ const tm_fn *tm_seq_filter_find(const char *name) {
                                    { "max", "case_sensitive attribute", 0, f_extreme, 1 },
                                    { "unique", "case_sensitive attribute", 0, f_unique, 0 },
                                    { "sum", "attribute start", 0, f_sum, 0 },
+                                   { "slice", "slices fill_with", 1, f_slice, 0 },
+                                   { "groupby", "attribute default case_sensitive", 1, f_groupby, 0 },
                                    { "batch", "linecount fill_with", 1, f_batch, 0 } };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (!strcmp(table[i].name, name)) return &table[i];

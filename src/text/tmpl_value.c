@@ -20,7 +20,7 @@ const char *tm_kind_name(const tm_val *v) {
         [TM_INT] = "int",        [TM_FLOAT] = "float",     [TM_STR] = "str",          [TM_LIST] = "list",
         [TM_TUPLE] = "tuple",    [TM_RANGE] = "range",     [TM_VIEW] = "dict view",   [TM_ITER] = "generator",
         [TM_DICT] = "dict",      [TM_NS] = "Namespace",    [TM_LOOP] = "LoopContext", [TM_MACRO] = "Macro",
-        [TM_FN] = "function",    [TM_METHOD] = "method"
+        [TM_CYCLER] = "Cycler",  [TM_JOINER] = "Joiner",   [TM_FN] = "function",      [TM_METHOD] = "method"
     };
     return names[v->kind];
 }
@@ -139,10 +139,10 @@ bool tm_order(tm_run *r, const tm_val *a, const tm_val *b, const char *op, int *
                    tm_kind_name(b));
 }
 
-static bool hashable(const tm_val *v) {
+bool tm_hashable(const tm_val *v, int depth) {
     if (v->kind == TM_TUPLE) {
         for (int64_t i = 0; i < v->u.l->n; i++)
-            if (v->u.l->v[i].kind == TM_TUPLE || !hashable(&v->u.l->v[i])) return false;
+            if (!depth || !tm_hashable(&v->u.l->v[i], depth - 1)) return false;
         return true;
     }
     return v->kind != TM_LIST && v->kind != TM_DICT && v->kind != TM_VIEW;
@@ -160,7 +160,7 @@ bool tm_contains(tm_run *r, const tm_val *box, const tm_val *item, bool *in) {
         return true;
     }
     if (box->kind == TM_DICT) {
-        if (!hashable(item)) return tm_fail(r, HN_EPARSE, "a %s cannot be a key", tm_kind_name(item));
+        if (!tm_hashable(item, 100)) return tm_fail(r, HN_EPARSE, "a %s cannot be a key", tm_kind_name(item));
         *in = tm_dict_find(r, box->u.d, item);
         return !r->e->code;
     }
@@ -173,6 +173,14 @@ bool tm_contains(tm_run *r, const tm_val *box, const tm_val *item, bool *in) {
 }
 
 /* ---- iteration ---- */
+bool tm_iter_ends(tm_run *r, tm_list *l, int64_t n) {
+    if (r->e->code != HN_EPARSE || !(l->why = tm_get(r, sizeof *l->why))) return false;
+    *l->why = *r->e;
+    *r->e = (hn_err){ 0 };
+    l->n = n;
+    return true;
+}
+
 static bool str_items(tm_run *r, tm_str *s, tm_val **items, int64_t *n) {
     const char *p = tm_flat(r, s);
     tm_val list;
@@ -202,10 +210,15 @@ bool tm_items(tm_run *r, const tm_val *v, tm_val **items, int64_t *n) {
         *n = v->u.d->n;
         return true;
     }
+    if (v->kind == TM_LOOP) return tm_fail(r, HN_EUNSUP, "iterating over `loop` itself is not supported");
     if (!tm_is_seq(v)) return tm_fail(r, HN_EPARSE, "a %s cannot be iterated over", tm_kind_name(v));
     tm_list *l = v->u.l;
     *items = l->v + l->at;
     *n = l->n - l->at;
+    if (l->why) {
+        *r->e = *l->why;
+        return false;
+    }
     if (v->kind == TM_ITER) l->at = l->n; /* a generator gives its items once */
     return true;
 }
@@ -214,7 +227,7 @@ bool tm_length(tm_run *r, const tm_val *v, int64_t *n) {
     if (v->kind == TM_UNDEF) *n = 0;
     else if (v->kind == TM_STR) *n = v->u.s->chars;
     else if (v->kind == TM_DICT) *n = v->u.d->n;
-    else if (tm_is_seq(v)) *n = v->u.l->n - v->u.l->at;
+    else if (tm_is_seq(v) && v->kind != TM_ITER) *n = v->u.l->n;
     else return tm_fail(r, HN_EPARSE, "a %s has no length", tm_kind_name(v));
     return true;
 }
@@ -261,7 +274,7 @@ tm_val *tm_dict_get(const tm_dict *d, const char *key) {
 }
 
 bool tm_dict_put(tm_run *r, tm_dict *d, const tm_val *key, const tm_val *v) {
-    if (!hashable(key)) return tm_fail(r, HN_EPARSE, "a %s cannot be a key", tm_kind_name(key));
+    if (!tm_hashable(key, 100)) return tm_fail(r, HN_EPARSE, "a %s cannot be a key", tm_kind_name(key));
     if (key->kind == TM_STR && !tm_flat(r, key->u.s)) return false;
     tm_val *old = tm_dict_find(r, d, key);
     if (r->e->code) return false;

@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 """Makes the vectors of tests/template.c with Python's jinja2, in the environment that transformers sets up.
 
-usage: make.py SHARED     (needs transformers; SHARED holds data/chat_templates/ and data/tokenizers/)
+usage: make.py SHARED     (needs transformers 5.23; SHARED holds data/chat_templates/ and data/tokenizers/)
 
 conversations.jsonl  what is rendered: one object of template variables a line
-expected.jsonl       {"template", "rows": [[conversation, text or null when Python refuses], ...]}
+expected.jsonl       {"template", "rows": [[conversation, bytes, sha256 (its first half)] or [conversation] when
+                     Python refuses, ...]}
 own.jsonl            {"vars"}: what own.txt is rendered with; then {"template", "out"}, one a template of own.txt
                      (which may bring its own "vars"); no "out" when Python refuses
+fuzz.jsonl           {"vars"}, then {"template", "out"} as in own.jsonl: programs of fuzz.py
 hfjs.jsonl           {"name", "python"}: rows of chat_templates/hfjs_*.jsonl (the cases of a JavaScript engine)
                      where Python prints something else than JavaScript, or refuses (null)
 """
 import datetime
 import glob
+import hashlib
 import json
 import os
 import sys
@@ -22,6 +25,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 compile_template = chat_template_utils._compile_jinja_template
+REFUSALS = (-5, -4)  # HN_EUNSUP, HN_ERANGE: what our engine says does not exist here, or is beyond a limit
+
+
+def alias(messages):
+    return chat_template_utils._alias_reasoning_fields(messages)
 
 
 class PinnedDate(datetime.datetime):
@@ -93,6 +101,49 @@ CONVERSATIONS = [
      "enable_thinking": False, "date_string": "1 Jan 2025"},
     {"messages": [u("a\n"), a("\n"), u(" "), a("b")], "add_generation_prompt": True},
     {"messages": [u("Σίσυφος ß İ ﬁ"), a("NaN inf 1e5")]},
+    {"messages": []},
+    {"messages": [], "add_generation_prompt": True, "tools": [TIME]},
+    {"messages": [s("alone")]},
+    {"messages": [u("why?"), a("so", reasoning_content="first\n\nsecond"), u("and?"), a("x", reasoning_content=" y ")]},
+    {"messages": [u("q"), a("", reasoning_content="plan", tool_calls=[call("now", {"deep": {"a": [{"b": None}], "c": 1.5e300}})]),
+                  t("1"), a("end", reasoning_content="after")], "tools": [TIME], "enable_thinking": True,
+     "add_generation_prompt": True},
+    {"messages": [u("q")], "enable_thinking": False, "add_generation_prompt": True},
+    {"messages": [u("q /no_think"), a("<think>\n\n</think>\n\nr"), u("q2")], "enable_thinking": True,
+     "add_generation_prompt": True},
+    {"messages": [u("old"), a("one", thinking="t1"), u("new"), a("two", reasoning="t2")], "reasoning_effort": "high"},
+    {"messages": [u("two calls"), a(None, tool_calls=[call("now", {}, id="aaaaaaaa1"), call("now", {"z": 1}, id="aaaaaaaa2")]),
+                  t("A", tool_call_id="aaaaaaaa1"), t("B", tool_call_id="aaaaaaaa2"), a("both")], "tools": [TIME, WEATHER]},
+    {"messages": [u("flat call"), a("", tool_calls=[{"name": "now", "arguments": {"k": "v"}}]), t("ok", name="now"), a("done")],
+     "tools": [{"name": "now", "description": "flat", "parameters": {"type": "object", "properties": {}}}]},
+    {"messages": [u("json args"), a("", tool_calls=[call("get_weather", "{\"place\": \"Oslo\"}", id="abcdefghi")]),
+                  {"role": "ipython", "content": {"t": 3}}, a("3")], "tools": [WEATHER]},
+    {"messages": [u("number"), {"role": "assistant", "content": 42}, u("float"), {"role": "assistant", "content": 1e-7}]},
+    {"messages": [{"role": "user", "content": True}, a("b"), {"role": "user", "content": {"k": "v"}}]},
+    {"messages": [{"role": "user"}, {"role": "assistant"}]},
+    {"messages": [{"content": "no role"}, a("x")]},
+    {"messages": [{"role": "user", "content": None}, {"role": "assistant", "content": None}]},
+    {"messages": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is it?"}]},
+                  {"role": "assistant", "content": [{"type": "text", "text": "A cat."}]}], "add_generation_prompt": True},
+    {"messages": [{"role": "system", "content": [{"type": "text", "text": "sys"}]},
+                  {"role": "user", "content": [{"type": "text", "text": " a "}, {"type": "image_url", "image_url": {"url": "x"}}]},
+                  a("b")]},
+    {"messages": [{"role": "user", "content": []}, a([])]},
+    {"messages": [u("docs?")], "documents": [{"title": "T", "text": "body & <b>"}, {"title": "U", "text": "é"}],
+     "add_generation_prompt": True},
+    {"messages": [s("S"), u("q"), a("r")], "tools": [], "documents": []},
+    {"messages": [u("q"), a("r")], "tools": None, "bos_token": "", "date_string": "26 July 2025", "builtin_tools": ["brave_search", "code_interpreter"]},
+    {"messages": [u("py"), a("", tool_calls=[call("brave_search", {"query": "x y"})]), {"role": "ipython", "content": "res"}],
+     "tools": [WEATHER], "tools_in_user_message": False, "builtin_tools": ["brave_search"], "add_generation_prompt": True},
+    {"messages": [u("first"), s("late system"), a("ok"), u("again")], "add_generation_prompt": True},
+    {"messages": [u("a"), t("tool without a call"), a("b")]},
+    {"messages": [a("only me")]},
+    {"messages": [u("prefill"), a("The answer is")], "add_generation_prompt": True},
+    {"messages": [u(" lead"), a("trail "), u("\n\nnl"), a("nl\n\n"), u("\t")], "add_generation_prompt": True},
+    {"messages": [u("</s><|eot_id|><end_of_turn>[/INST]"), a("[INST]<s><start_of_turn>")]},
+    {"messages": [u("\u2028\u2029\x85\x1c\ufeff"), a("\u200b\u3000z\U0001f468\u200d\U0001f469")]},
+    {"messages": [u("long " * 800), a("word\n" * 500), u("x"), a("y" * 3000)]},
+    {"messages": [m for i in range(12) for m in (u(f"question {i}"), a(f"answer {i}"))], "add_generation_prompt": True},
 ]
 OWN_VARS = {
     "s": " Hello, World ", "u": "Grüße 世界\u00a0🙂 x", "n": 7, "f": 2.5, "b": True, "c": False, "o": None, "l": [3, 1, 2],
@@ -100,17 +151,38 @@ OWN_VARS = {
     "ml": [{"role": "user", "content": " hi ", "k": 2}, {"role": "tool", "content": "z", "k": 3},
            {"role": "assistant", "content": "yo", "k": 1}]}
 FULL = ["data/chat_templates/llamacpp/Qwen-Qwen2.5-7B-Instruct.jinja", "data/tokenizers/smollm2/chat_template.jinja"]
-LONG = [0, 2, 3, 4, 5, 8, 9, 17, 18, 24]  # for templates with a page of fixed text
+N_FUZZ = 1500
 
 
 def render(template, variables):
     try:
-        return template.render(bos_token="<s>", eos_token="</s>", **{"add_generation_prompt": False, **variables})
+        return template.render({"bos_token": "<s>", "eos_token": "</s>", "add_generation_prompt": False, **variables})
     except Exception:
         return None
 
 
+def fuzz_rows():
+    """Short programs of fuzz.py; what Python refuses is one row in ten."""
+    import fuzz
+    with open(os.path.join(HERE, "fuzz.jsonl"), "w") as f:
+        f.write(json.dumps({"vars": fuzz.VARS}, ensure_ascii=False, separators=(",", ":")) + "\n")
+        n = refused = i = 0
+        while n < N_FUZZ:
+            i += 1
+            t = fuzz.program(f"vectors/{i}", "body" if i % 3 == 0 else "expr")
+            out = fuzz.by_python(t, fuzz.VARS) if len(t) < 160 else None
+            if isinstance(out, str) and len(out) < 120 and " at 0x" not in out:
+                f.write(json.dumps({"template": t, "out": out}, ensure_ascii=False, separators=(",", ":")) + "\n")
+            elif isinstance(out, Exception) and refused * 10 < n:
+                f.write(json.dumps({"template": t}, ensure_ascii=False, separators=(",", ":")) + "\n")
+                refused += 1
+            else:
+                continue
+            n += 1
+
+
 def main(shared):
+    fuzz_rows()
     with open(os.path.join(HERE, "conversations.jsonl"), "w") as f:
         for c in CONVERSATIONS:
             f.write(json.dumps(c, ensure_ascii=False, separators=(",", ":")) + "\n")
@@ -122,8 +194,10 @@ def main(shared):
                 continue
             with open(os.path.join(shared, name), newline="") as g:
                 template = compile_template(g.read())
-            which = LONG if "command-r" in name or "Hermes" in name else range(len(CONVERSATIONS))
-            rows = [[k, render(template, CONVERSATIONS[k])] for k in which]
+            rows = []
+            for k, c in enumerate(CONVERSATIONS):
+                out = render(template, c)
+                rows.append([k] if out is None else [k, len(out.encode()), hashlib.sha256(out.encode()).hexdigest()[:32]])
             f.write(json.dumps({"template": name, "rows": rows}, ensure_ascii=False, separators=(",", ":")) + "\n")
     with open(os.path.join(HERE, "own.txt"), newline="") as f:
         cases = f.read().removesuffix("\n").split("\n====\n")
