@@ -40,11 +40,11 @@ static void memory_is_zeroed_and_aligned(void **state) {
     }
     assert_null(hn_alloc(SIZE_MAX));
     assert_null(hn_strndup("a", SIZE_MAX));
-    size_t sizes[] = { 0, 1, 5000, 3 << 20, (6 << 20) + 1 };
+    size_t sizes[] = { 0, 1, 5000, 3 << 20, (6 << 20) + 1, (20 << 20) + 5 };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         char *p = hn_big_alloc(sizes[i]);
         assert_non_null(p);
-        if (sizes[i] >= 2 << 20) assert_int_equal((uintptr_t)p % (2 << 20), 0);
+        if (sizes[i] >= 16 << 20) assert_int_equal((uintptr_t)p % (2 << 20), 0);
         for (size_t k = 0; k < sizes[i]; k += 4096) assert_int_equal(p[k], 0), p[k] = 1;
         hn_big_free(p, sizes[i]);
     }

@@ -2,6 +2,7 @@
 #include "base/base.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,32 +99,57 @@ int hn_grow(void *p, int64_t *cap, int64_t need, size_t size) {
     return HN_OK;
 }
 
-enum { HUGE_PAGE = 2 << 20 };
+/* ---- large blocks ----
+ * What is smaller than a few huge pages is cut from a slab of them, one block after the other, so that
+ * weights of a megabyte lie in huge pages as well.  A freed block goes back to the kernel at once. */
+enum { PAGE = 4096, HUGE_PAGE = 2 << 20, SLAB = 64 << 20, ALONE = 16 << 20 };
+
+static struct {
+    pthread_mutex_t lock;
+    char *at;
+    size_t left;
+} slab = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static size_t big_size(size_t size) {
-    size_t unit = size >= HUGE_PAGE ? HUGE_PAGE : 4096;
-    return (size + unit - 1) & ~(unit - 1);
+    size_t unit = size >= ALONE ? HUGE_PAGE : PAGE;
+    return ((size ? size : 1) + unit - 1) & ~(unit - 1);
+}
+
+/* n bytes from the kernel, on a boundary of huge pages and trimmed to it. */
+static char *map(size_t n) {
+    char *p = mmap(NULL, n + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return NULL;
+    size_t skip = (size_t)(-(uintptr_t)p & (HUGE_PAGE - 1));
+    if (skip) munmap(p, skip);
+    if (HUGE_PAGE - skip) munmap(p + skip + n, HUGE_PAGE - skip);
+    madvise(p + skip, n, MADV_HUGEPAGE);
+    return p + skip;
+}
+
+static char *cut(size_t n) {
+    pthread_mutex_lock(&slab.lock);
+    if (slab.left < n) {
+        char *p = map(SLAB);
+        if (p && slab.left) munmap(slab.at, slab.left);
+        if (p) slab.at = p, slab.left = SLAB;
+    }
+    char *p = slab.left < n ? NULL : slab.at;
+    if (p) slab.at += n, slab.left -= n;
+    pthread_mutex_unlock(&slab.lock);
+    return p;
 }
 
 void *hn_big_alloc(size_t size) {
     if (blown() || size > SIZE_MAX / 2) return NULL;
-    size_t n = big_size(size ? size : 1), pad = n >= HUGE_PAGE ? HUGE_PAGE : 0;
-    char *p = mmap(NULL, n + pad, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED) return NULL;
-    if (pad) { /* trim to a huge-page boundary, so that the kernel can use huge pages throughout */
-        size_t skip = (size_t)(-(uintptr_t)p & (HUGE_PAGE - 1));
-        if (skip) munmap(p, skip);
-        if (pad - skip) munmap(p + skip + n, pad - skip);
-        p += skip;
-        madvise(p, n, MADV_HUGEPAGE);
-    }
+    size_t n = big_size(size);
+    void *p = n < ALONE ? cut(n) : map(n);
     count(p, 1);
     return p;
 }
 
 void hn_big_free(void *p, size_t size) {
     count(p, -1);
-    if (p) munmap(p, big_size(size ? size : 1));
+    if (p) munmap(p, big_size(size));
 }
 
 typedef struct block {
