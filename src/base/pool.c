@@ -1,10 +1,14 @@
-/* pool.c - one pool of threads; slices are claimed one by one from a counter.
+/* pool.c - one pool of threads; slices are claimed one by one, each thread's own part of the loop first.
  *
  * The whole protocol is one number, `left`: how many slices of the current loop nobody has claimed.
  * It is 0 between loops.  A thread claims by swapping left for left - 1, and only then reads what the
  * loop is: a claimed slice keeps the loop open until it is counted in `done`, so the description
  * cannot change under it.  A worker that is late finds 0 and touches nothing: the caller never waits
  * for a thread that has no slice, which is what keeps a loop fast when other programs hold a core.
+ *
+ * Which slice a claim is good for is a second question: the loop is dealt to the threads in equal parts, and
+ * a thread takes from its own part, then from the next ones.  So a loop that comes again finds its data in
+ * the cache of the core that had it before, and a thread that is held up is helped.
  *
  * Waiting is a short spin, then sched_yield, then a futex.  Going to sleep and publishing are each
  * "write mine, then read theirs" in sequentially consistent order, so one of the two sees the other. */
@@ -27,6 +31,12 @@ enum {
 };
 static const double spin_seconds = 3e-6, yield_seconds = 60e-6;
 
+typedef struct part { /* of the slices of a loop */
+    _Atomic int64_t next;
+    int64_t end;
+    char apart[LINE - 2 * sizeof(int64_t)];
+} part;
+
 typedef struct gate {
     _Alignas(LINE) atomic_uint turn; /* the futex word: changes at each wake-up */
     atomic_int asleep;               /* how many wait on it, or are about to */
@@ -43,6 +53,7 @@ static struct {
     atomic_bool stop;
     gate work, finish; /* workers wait for slices; the caller waits for the last one */
     pthread_t *thread;
+    part *part; /* [threads] */
     atomic_int threads;
 } pool = { .busy = ATOMIC_FLAG_INIT };
 
@@ -88,11 +99,22 @@ static void wait_for(gate *g, bool (*ready)(void)) {
     atomic_fetch_sub(&g->asleep, 1);
 }
 
-static int64_t claim(void) {
+static bool claim(void) {
     int64_t left = atomic_load_explicit(&pool.left, memory_order_acquire);
     while (left > 0)
-        if (atomic_compare_exchange_weak(&pool.left, &left, left - 1)) return left;
-    return 0;
+        if (atomic_compare_exchange_weak(&pool.left, &left, left - 1)) return true;
+    return false;
+}
+
+/* The slice a claim is good for: there are never more claims than slices, so one is found.  *at: the part
+ * the thread is at. */
+static int64_t claimed(int *at) {
+    for (;; *at = (*at + 1) % pool.threads) {
+        part *p = &pool.part[*at];
+        if (atomic_load_explicit(&p->next, memory_order_relaxed) >= p->end) continue;
+        int64_t i = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
+        if (i < p->end) return i;
+    }
 }
 
 static void slice(hn_slice_fn *fn, void *ctx, int64_t n, int64_t grain, int64_t i) {
@@ -102,20 +124,20 @@ static void slice(hn_slice_fn *fn, void *ctx, int64_t n, int64_t grain, int64_t 
 
 /* Runs slices until none is left.  While some of ours are not counted in `done` the loop stays open, so
  * every claim in here is of the same loop. */
-static void help_out(void) {
-    int64_t left, count = 0;
-    for (; (left = claim()) > 0; count++) slice(pool.fn, pool.ctx, pool.n, pool.grain, pool.slices - left);
+static void help_out(int me) {
+    int64_t count = 0;
+    for (int at = me; claim(); count++) slice(pool.fn, pool.ctx, pool.n, pool.grain, claimed(&at));
     if (count == 0) return;
     int64_t slices = pool.slices; /* read before the count goes in: after it the loop may be another */
     if (atomic_fetch_add(&pool.done, count) + count == slices) wake(&pool.finish, 1);
 }
 
-static void *worker(void *unused) {
+static void *worker(void *me) {
     while (!atomic_load(&pool.stop)) {
-        help_out();
+        help_out((int)(intptr_t)me);
         wait_for(&pool.work, has_work);
     }
-    return unused;
+    return NULL;
 }
 
 static int cores(void) {
@@ -137,14 +159,20 @@ int hn_pool_start(int n, hn_err *e) {
     if (n <= 0) n = cores();
     if (n > MAX_THREADS) return hn_fail(e, HN_ERANGE, "%d threads: at most %d are possible", n, MAX_THREADS);
     if (n == 1) return HN_OK;
-    if (!(pool.thread = hn_alloc((size_t)(n - 1) * sizeof *pool.thread)))
+    pool.thread = hn_alloc((size_t)(n - 1) * sizeof *pool.thread);
+    pool.part = hn_alloc((size_t)n * sizeof *pool.part);
+    if (!pool.thread || !pool.part) {
+        hn_pool_stop();
         return hn_fail(e, HN_ENOMEM, "out of memory for %d threads", n);
+    }
     /* signals are for the thread that called us: Ctrl-C must not land in a worker */
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     int rc = 0, made = 0;
-    while (made < n - 1 && !(rc = pthread_create(&pool.thread[made], NULL, worker, NULL))) made++;
+    while (made < n - 1 &&
+           !(rc = pthread_create(&pool.thread[made], NULL, worker, (void *)(intptr_t)(made + 1))))
+        made++;
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     atomic_store(&pool.threads, made + 1);
     if (!rc) return HN_OK;
@@ -162,7 +190,9 @@ void hn_pool_stop(void) {
     atomic_store(&pool.stop, false);
     atomic_store(&pool.threads, 1);
     hn_free(pool.thread);
+    hn_free(pool.part);
     pool.thread = NULL;
+    pool.part = NULL;
     atomic_flag_clear(&pool.busy);
 }
 
@@ -180,10 +210,14 @@ void hn_parallel(int64_t n, int64_t grain, hn_slice_fn *fn, void *ctx) {
         return;
     }
     pool.n = n, pool.grain = grain, pool.slices = slices, pool.fn = fn, pool.ctx = ctx;
+    for (int64_t t = 0, T = pool.threads; t < T; t++) {
+        atomic_store_explicit(&pool.part[t].next, slices * t / T, memory_order_relaxed);
+        pool.part[t].end = slices * (t + 1) / T;
+    }
     atomic_store_explicit(&pool.done, 0, memory_order_relaxed);
     atomic_store(&pool.left, slices);
     wake(&pool.work, slices - 1);
-    help_out();
+    help_out(0);
     if (!has_finished()) wait_for(&pool.finish, has_finished);
     atomic_flag_clear_explicit(&pool.busy, memory_order_release);
 }
