@@ -92,10 +92,14 @@ static int by_value(const void *a, const void *b) {
 static void measure(set *s, int threads, const bool on[WHO], double rate[WHO]) {
     clockid_t id = threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
     double time[WHO][SAMPLES], flops = 2.0 * (double)s->M * (double)s->K * (double)s->N;
-    int reps = (int)fmax(s->copies, fmin(2000, 2e8 / flops));
+    int reps = (int)fmax(s->copies, fmin(2000, 1e9 / flops));
     for (int i = -1; i < SAMPLES; i++) /* the round before the first warms up */
         for (who w = OURS; w < WHO; w++) {
             if (!on[w]) continue;
+            if (threads > 1) { /* OpenMP's threads spin for milliseconds after a call: they hold a core */
+                nanosleep(&(struct timespec){ 0, 20000000 }, NULL);
+                for (int r = 0; r < 3; r++) once(s, w);
+            }
             double t = clock_of(id);
             for (int r = 0; r < (i < 0 ? s->copies : reps); r++) once(s, w);
             if (i >= 0) time[w][i] = (clock_of(id) - t) / reps;

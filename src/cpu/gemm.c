@@ -113,9 +113,10 @@ static void product_run(const hn_gemm_kernels *kn, const hn_gemm_job *j) {
     int64_t rows = min64(kn->max_rows, A_BYTES / row_bytes) / kn->rows * kn->rows;
     product c = { *j, kn, max64(kn->rows, rows), ceil_div(j->N, kn->panel) };
     int64_t items = ceil_div(j->M, c.rows) * c.panels;
-    /* a slice is worth starting at some microseconds: by arithmetic, or by the bytes of B it reads */
-    int64_t cost = max64(1, kn->panel * row_bytes / 16 + min64(c.rows, j->M) * kn->panel * j->K / 128);
-    hn_parallel(items, slice_items(items, 4096 / cost), product_slice, &c);
+    /* ns that a panel takes: to come from memory at 25 bytes each, and to be multiplied; a slice is worth
+     * starting at 3 us */
+    int64_t cost = kn->panel * row_bytes / 25 + min64(c.rows, j->M) * kn->panel * j->K / kn->speed;
+    hn_parallel(items, slice_items(items, 3000 / max64(1, cost)), product_slice, &c);
 }
 
 static bool packs_a(const hn_gemm_kernels *kn, int64_t acs, hn_prec prec) {

@@ -10,9 +10,10 @@
 #include "cpu/transpose.h"
 
 enum {
-    T = 16,     /* rows of a tile, and f32 columns */
-    KS = 32,    /* bf16 k of a step */
-    TILE = 1024 /* bytes */
+    T = 16,      /* rows of a tile, and f32 columns */
+    KS = 32,     /* bf16 k of a step */
+    TILE = 1024, /* bytes */
+    AHEAD = 8192
 };
 
 /* ---- packing ---- */
@@ -118,11 +119,21 @@ static void finish(const hn_gemm_job *j, const float *s, int64_t m, int64_t m1, 
     }
 }
 
+HN_INLINE void ask_lines(int n, const char *p) {
+    HN_UNROLL for (int i = 0; i < n; i++) __builtin_prefetch(p + 64 * i, 0, 2);
+}
+/* Where a panel is read once, its memory is asked for this much before it is needed, a step's worth a step.
+ */
+HN_INLINE void ask_ahead(const char *b) {
+    ask_lines(16, b + AHEAD);
+    ask_lines(16, b + AHEAD + TILE);
+}
+
 /* 2 x 2 tiles: rows from m (A at a0 and a1), one panel of B.  A comes from the second-level cache and is read
  * with the hint not to keep it, so that the panel stays in the first.  C is asked for while the sums form,
  * two rows a step, and of the next panel two lines a step. */
-static void square(const hn_gemm_job *j, const char *a0, const char *a1, const char *b, const char *next,
-                   int64_t m, int64_t m1, int64_t col) {
+HN_INLINE void square(bool keep_a, const hn_gemm_job *j, const char *a0, const char *a1, const char *b,
+                      const char *next, int64_t m, int64_t m1, int64_t col) {
     _Alignas(64) float sums[4][T * T];
     int64_t steps = (j->K + KS - 1) / KS, ld = j->ldc * 4;
     char *c = (char *)(j->C + m * j->ldc + col);
@@ -132,10 +143,16 @@ static void square(const hn_gemm_job *j, const char *a0, const char *a1, const c
     _tile_zero(2);
     _tile_zero(3);
     for (int64_t i = 0; i < steps; i++, a0 += TILE, a1 += TILE, b += 2 * TILE, next += 128) {
-        _tile_loadd(6, b, 64);
-        _tile_stream_loadd(4, a0, 64);
+        if (keep_a) {
+            _tile_stream_loadd(6, b, 64);
+            _tile_loadd(4, a0, 64);
+        } else {
+            _tile_loadd(6, b, 64);
+            _tile_stream_loadd(4, a0, 64);
+        }
         _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, b + TILE, 64);
+        if (keep_a) _tile_stream_loadd(7, b + TILE, 64);
+        else _tile_loadd(7, b + TILE, 64);
         _tile_dpbf16ps(1, 4, 7);
         if (i < T) {
             __builtin_prefetch(ask, 1);
@@ -144,9 +161,10 @@ static void square(const hn_gemm_job *j, const char *a0, const char *a1, const c
             __builtin_prefetch(ask + ld + 64, 1);
             ask += 2 * ld;
         }
-        __builtin_prefetch(next, 0, 2);
-        __builtin_prefetch(next + 64, 0, 2);
-        _tile_stream_loadd(5, a1, 64);
+        if (keep_a) ask_ahead(b);
+        else ask_lines(2, next);
+        if (keep_a) _tile_loadd(5, a1, 64);
+        else _tile_stream_loadd(5, a1, 64);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
     }
@@ -179,7 +197,9 @@ static void wide(const hn_gemm_job *j, const char *a, const char *b0, const char
         _tile_dpbf16ps(0, 4, 6);
         _tile_loadd(7, b0 + TILE, 64);
         _tile_dpbf16ps(1, 4, 7);
+        ask_ahead(b0);
         if (n_panel == 1) continue;
+        ask_ahead(b1);
         _tile_loadd(6, b1, 64);
         _tile_dpbf16ps(2, 4, 6);
         _tile_loadd(7, b1 + TILE, 64);
@@ -201,7 +221,8 @@ static void block(const hn_gemm_job *j, int64_t m0, int64_t m1, int64_t p0, int6
         const char *b = j->B + (size_t)p * j->panel_bytes, *next = b + j->panel_bytes;
         for (int64_t m = m0; m < pairs_end; m += 2 * T, next += steps * 128) {
             const char *at = a + (m - m0) / T * row_tile;
-            square(j, at, at + row_tile, b, next, m, m1, p * 2 * T);
+            if (pairs_end - m0 == 2 * T) square(true, j, at, at + row_tile, b, next, m, m1, p * 2 * T);
+            else square(false, j, at, at + row_tile, b, next, m, m1, p * 2 * T);
         }
     }
     if (pairs_end < m1)
@@ -217,6 +238,7 @@ const hn_gemm_kernels hn_gemm_kernels_amx = { .panel = 2 * T,
                                               .rows = 2 * T,
                                               .max_rows = 512,
                                               .k_step = KS,
+                                              .speed = 500,
                                               .size = 2,
                                               .needs_a = true,
                                               .pack_a = pack_a,

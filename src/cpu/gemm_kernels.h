@@ -31,6 +31,7 @@ typedef struct hn_side {
 typedef struct hn_gemm_kernels {
     int panel, rows, k_step;
     int max_rows; /* a block's rows are a multiple of `rows` up to this */
+    int speed;    /* multiply-adds a ns, about: for cutting work into slices */
     size_t size;  /* bytes of one packed number */
     bool needs_a; /* A must be packed even when plain rows are contiguous */
     void (*pack_a)(void *dst, const hn_side *s, int64_t lo, int64_t hi); /* row panels [lo,hi) of A */

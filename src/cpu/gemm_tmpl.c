@@ -204,6 +204,9 @@ const hn_gemm_kernels HN_TIERED(hn_gemm_kernels) = { .panel = NR,
                                                      .rows = AP,
                                                      .max_rows = AP,
                                                      .k_step = 1,
+                                                     .speed = HN_SIMD == 2 ? 80
+                                                              : HN_SIMD    ? 45
+                                                                           : 10,
                                                      .size = sizeof(float),
                                                      .pack_a = pack_a,
                                                      .pack_b = pack_b,
