@@ -208,10 +208,10 @@ static void group(hn_tensor *const in[]) { /* a prompt of 256 with 16 answers of
 }
 static void zero_stats(hn_tensor *const in[]) { memset(in[4]->data, 0, hn_bytes(in[4])); }
 
-static void cache(hn_tensor *const in[], int shared) { /* 32 answers at position 300 */
+static void cache(hn_tensor *const in[], int shared, hn_prec prec) { /* 32 answers at position 300 */
     hn_kv *kv;
     int32_t *row_at = in[1]->data;
-    if (hn_kv_new(&kv, 1, 8, 64, 32, 512, 32 * 8, NULL)) need(NULL);
+    if (hn_kv_new(&kv, 1, 8, 64, prec, 32, 512, 32 * 8, NULL)) need(NULL);
     for (int s = 0; s < 32; s++) {
         if (s && shared) hn_kv_share(kv, 0, s, shared);
         for (int p = s ? shared : 0; p <= 300; p++)
@@ -220,8 +220,10 @@ static void cache(hn_tensor *const in[], int shared) { /* 32 answers at position
     }
     in[2]->data = kv;
 }
-static void cache_apart(hn_tensor *const in[]) { cache(in, 0); }
-static void cache_shared(hn_tensor *const in[]) { cache(in, 256); }
+static void cache_apart(hn_tensor *const in[]) { cache(in, 0, HN_PREC_F32); }
+static void cache_shared(hn_tensor *const in[]) { cache(in, 256, HN_PREC_F32); }
+static void cache_apart16(hn_tensor *const in[]) { cache(in, 0, HN_PREC_BF16); }
+static void cache_shared16(hn_tensor *const in[]) { cache(in, 256, HN_PREC_BF16); }
 
 #define MAT(r, c)                                                                                            \
     {                                                                                                        \
@@ -272,6 +274,7 @@ static const row rows[] = {
     BACK("attn_b_8x256_h8", 8, 8, 8, chains, 0.3), BACK("attn_b_8x256_h8_g2", 8, 2, 8, chains, 0.3),
     BACK("attn_b_1x2048_h8", 8, 8, 1, one, 0.3), BACK("attn_b_256+16x112_h8", 8, 8, 17, group, 0.3),
     DECODE("attnkv_32at300_h8", cache_apart), DECODE("attnkv_32at300_h8_shared256", cache_shared),
+    DECODE("attnkv_bf16_32at300_h8", cache_apart16), DECODE("attnkv_bf16_32at300_h8_shared256", cache_shared16),
     { .name = "add_512", .op = &hn_op_add, .in = { MAT(TOKENS, 512), MAT(TOKENS, 512) }, .memory = true, .goal = 0.8 },
     { .name = "rmsnorm_512", .op = &hn_op_rmsnorm, .in = { MAT(TOKENS, 512), VEC(512) }, .memory = true, .goal = 0.8 },
     { .name = "rmsnorm_x_512", .op = &hn_op_rmsnorm_x, .in = { MAT(TOKENS, 512), VEC(512), MAT(TOKENS, 512) }, .memory = true, .goal = 0.8 },

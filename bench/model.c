@@ -36,6 +36,13 @@ static void reference(hn_transformer *m, hn_prec prec) {
     must(hn_params_refresh(&m->params, &e), &e);
 }
 
+static void show(hn_tape *t) {
+    hn_buf b = { 0 };
+    hn_tape_profile(t, &b, true);
+    fprintf(stderr, "%s", b.data);
+    hn_buf_free(&b);
+}
+
 static double train(hn_transformer *m, double seconds, bool profile) {
     enum { ROWS = 8, LEN = 256 };
     hn_err e = { 0 };
@@ -73,11 +80,9 @@ static double train(hn_transformer *m, double seconds, bool profile) {
     }
     double rate = (double)tokens / (hn_now() - start);
     if (profile) {
-        hn_buf b = { 0 };
-        hn_tape_profile(t.pass.tape, &b, true);
-        fprintf(stderr, "%s(whole step, of which score %.3f s, train %.3f s)\n", b.data, t.seconds_score,
+        show(t.pass.tape);
+        fprintf(stderr, "(whole step, of which score %.3f s, train %.3f s)\n", t.seconds_score,
                 t.seconds_train);
-        hn_buf_free(&b);
     }
     hn_trainer_close(&t);
     hn_forest_release(&f);
@@ -85,7 +90,7 @@ static double train(hn_transformer *m, double seconds, bool profile) {
     return rate;
 }
 
-static double generate(hn_transformer *m, double seconds, int batch) {
+static double generate(hn_transformer *m, double seconds, int batch, bool profile) {
     enum { PROMPT = 16, NEW = 128 };
     hn_err e = { 0 };
     hn_gen *g;
@@ -110,6 +115,7 @@ static double generate(hn_transformer *m, double seconds, int batch) {
         tokens += (int64_t)batch * NEW;
     }
     double rate = (double)tokens / (hn_now() - start);
+    if (profile) show(hn_gen_tape(g));
     hn_gen_close(g);
     for (int i = 0; i < batch; i++) hn_free(r[i].out);
     hn_free(r);
@@ -129,8 +135,9 @@ int main(int argc, char **argv) {
     reference(&m, strcmp(argv[2], "bf16") ? HN_PREC_F32 : HN_PREC_BF16);
     double seconds = atof(argv[4]);
     bool profile = argc > 5 && !strcmp(argv[argc - 1], "profile");
-    double rate = strcmp(argv[1], "train") ? generate(&m, seconds, argc > 5 ? atoi(argv[5]) : 32)
-                                           : train(&m, seconds, profile);
+    double rate = strcmp(argv[1], "train")
+                      ? generate(&m, seconds, argc > 5 && atoi(argv[5]) ? atoi(argv[5]) : 32, profile)
+                      : train(&m, seconds, profile);
     printf("%.1f\n", rate);
     hn_transformer_release(&m);
     hn_pool_stop();

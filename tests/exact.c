@@ -161,12 +161,15 @@ static void cache_body(void) {
     int prompt = 1 + roll(200), len[ANSWERS], done[ANSWERS] = { 0 }, fed = 0, open = ANSWERS;
     add_span(&f, prompt, -1);
     for (int i = 0; i < ANSWERS; i++) add_span(&f, len[i] = 1 + roll(100), 0);
+    hn_prec prec = roll(2) ? HN_PREC_BF16 : HN_PREC_F32;
     float *qkv = random_rows(f.tokens, row_size(), 6), *o = floats(f.tokens * H * D),
           *lse = floats(f.tokens * H);
+    for (int64_t i = 0; prec == HN_PREC_BF16 && i < f.tokens * row_size(); i++) /* as rope leaves k and v */
+        if (i % row_size() >= H * D) qkv[i] = hn_from_bf16(hn_bf16(qkv[i]));
     attend(&f, qkv, o, lse);
     hn_kv *kv;
     feed in[512];
-    assert_int_equal(hn_kv_new(&kv, 1, G, D, ANSWERS + 1, 400, 60, NULL), HN_OK);
+    assert_int_equal(hn_kv_new(&kv, 1, G, D, prec, ANSWERS + 1, 400, 60, NULL), HN_OK);
     while (fed < prompt) {
         int n = 0;
         for (int most = 1 + roll(90); n < most && fed < prompt; n++, fed++) in[n] = (feed){ 0, fed, fed };

@@ -16,7 +16,7 @@ enum { LAYERS = 2, HEADS = 2, DIM = 3 };
 static hn_kv *cache(int slots, int max_len, int pages) {
     hn_kv *c;
     hn_err e = { 0 };
-    if (hn_kv_new(&c, LAYERS, HEADS, DIM, slots, max_len, pages, &e)) fail_msg("%s", e.msg);
+    if (hn_kv_new(&c, LAYERS, HEADS, DIM, HN_PREC_F32, slots, max_len, pages, &e)) fail_msg("%s", e.msg);
     return c;
 }
 
@@ -49,7 +49,8 @@ static void test_pages_come_and_go(void **s) {
 }
 
 static hn_real *cell(hn_kv *c, int slot, int pos) {
-    return hn_kv_v(c, c->table[slot * c->max_block + pos / HN_BLOCK], 1, 1) + pos % HN_BLOCK * DIM;
+    hn_real *v = hn_kv_v(c, c->table[slot * c->max_block + pos / HN_BLOCK], 1, 1);
+    return v + pos % HN_BLOCK * DIM;
 }
 
 /* A full page is shared for good, the partial one until somebody writes on. */
@@ -119,7 +120,7 @@ static void test_random_use(void **s) {
 static int make(void *ctx, hn_err *e) {
     hn_kv *c;
     (void)ctx;
-    int rc = hn_kv_new(&c, LAYERS, HEADS, DIM, 2, 100, 3, e);
+    int rc = hn_kv_new(&c, LAYERS, HEADS, DIM, HN_PREC_F32, 2, 100, 3, e);
     if (rc) assert_null(c);
     hn_kv_free(c);
     return rc;
@@ -129,7 +130,8 @@ static void test_torture(void **s) {
     hn_err e = { 0 };
     (void)s;
     assert_int_equal(torture(make, NULL), 4);
-    assert_int_equal(hn_kv_new(&c, 1 << 30, 1 << 30, 1 << 30, 1, 1, 1, &e), HN_ENOMEM); /* past 2^64 bytes */
+    assert_int_equal(hn_kv_new(&c, 1 << 30, 1 << 30, 1 << 30, HN_PREC_F32, 1, 1, 1, &e),
+                     HN_ENOMEM); /* past 2^64 bytes */
 }
 
 int main(void) {

@@ -146,7 +146,8 @@ static void test_rope(void **s) {
     const int32_t pos[N] = { 0, 1, 17, 400 };
     hn_tape *t = hn_tape_new(&hn_backend_ref);
     hn_tensor *f = vec(t, freq, 3), *p = ints(t, pos, N), *tx = mat(t, x, N, C);
-    hn_tensor *y = hn_keep(hn_rope(t, tx, p, f, H, G)), *z = hn_keep(hn_rope_b(t, y, p, f, H, G));
+    hn_tensor *y = hn_keep(hn_rope(t, tx, p, f, H, G, HN_PREC_F32)),
+              *z = hn_keep(hn_rope_b(t, y, p, f, H, G));
     run(t);
     for (int i = 0; i < N * C; i++) near_to(((hn_real *)z->data)[i], x[i]);
     for (int n = 0; n < N; n++)
@@ -227,7 +228,7 @@ static void test_cache_is_attention(void **s) {
     int32_t span[3] = { 0, N, -1 }, row[2 * N];
     hn_kv *kv;
     hn_err e = { 0 };
-    assert_int_equal(hn_kv_new(&kv, LAYERS, G, D, 2, N, 6, &e), 0);
+    assert_int_equal(hn_kv_new(&kv, LAYERS, G, D, HN_PREC_F32, 2, N, 6, &e), 0);
     hn_tape *t = hn_tape_new(&hn_backend_ref), *u = hn_tape_new(&hn_backend_ref);
     hn_tensor *want =
         hn_keep(hn_attn(t, mat(t, x, N, C), hn_leaf(t, HN_I32, (hn_shape)HN_S2(1, 3), span), H, G));

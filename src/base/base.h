@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 /* ---- errors ------------------------------------------------------------------
  * A function that can fail for reasons outside the program returns 0 or a negative
@@ -90,6 +91,20 @@ uint64_t hn_permute(uint64_t seed, uint64_t stream, uint64_t n, uint64_t i);
 /* ---- numbers -----------------------------------------------------------------
  * How matrix products read their inputs: as they are, or rounded to bfloat16 (sums always in f32). */
 typedef enum { HN_PREC_F32, HN_PREC_BF16 } hn_prec;
+/* bfloat16: the upper half of a float, rounded to nearest even; a NaN stays one. */
+static inline uint16_t hn_bf16(float x) {
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    if ((u & 0x7fffffff) > 0x7f800000) u |= 0x400000;
+    else u += 0x7fff + (u >> 16 & 1);
+    return (uint16_t)(u >> 16);
+}
+static inline float hn_from_bf16(uint16_t h) {
+    uint32_t u = (uint32_t)h << 16;
+    float x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
 
 /* ---- time --------------------------------------------------------------------- */
 double hn_now(void); /* seconds, monotonic */

@@ -145,6 +145,7 @@ typedef struct cached {
     float *o;
     int H, layer;
     int64_t N, together; /* rows of an item */
+    bool apart;          /* no sequence has rows in two items: an item writes what only it reads */
 } cached;
 
 static int page_of(const cached *c, int64_t n, int block) {
@@ -156,18 +157,46 @@ static int page_of(const cached *c, int64_t n, int block) {
     return page;
 }
 
-static void write_slice(void *ctx, int64_t lo, int64_t hi) {
-    const cached *c = ctx;
-    int64_t G = c->kv->n_head, D = c->kv->head_dim, ld = (c->H + 2 * G) * D;
-    for (int64_t n = lo; n < hi; n++) {
+/* Row n goes on where row n - 1 ended, at an odd position: in bf16 both write to the same words. */
+static bool follows(const cached *c, int64_t n) {
+    const int32_t *r = c->row + 2 * n;
+    return n > 0 && n < c->N && r[1] % 2 && r[-2] == r[0] && r[-1] == r[1] - 1;
+}
+
+/* Key and value as pairs (kv.h); the half of a word that comes later is left 0. */
+static void write_pairs(uint32_t *k, uint32_t *v, int at, const float *from_k, const float *from_v,
+                        int64_t D) {
+    k += at / 16 * ((D + 1) / 2) * 16 + at % 16;
+    for (int64_t d = 0; d < D; d += 2)
+        k[d / 2 * 16] = hn_bf16(from_k[d]) | (uint32_t)(d + 1 < D ? hn_bf16(from_k[d + 1]) : 0) << 16;
+    v += at / 2 * D;
+    for (int64_t d = 0; d < D; d++)
+        v[d] = at % 2 ? (v[d] & 0xffff) | (uint32_t)hn_bf16(from_v[d]) << 16 : hn_bf16(from_v[d]);
+}
+
+/* Rows [n0, n1), heads [g0, g1). */
+static void write_rows(const cached *c, int64_t n0, int64_t n1, int g0, int g1) {
+    int64_t D = c->kv->head_dim, ld = (c->H + 2 * c->kv->n_head) * D;
+    for (int64_t n = n0; n < n1; n++) {
         int pos = c->row[2 * n + 1], page = page_of(c, n, pos / HN_BLOCK), at = pos % HN_BLOCK;
-        for (int g = 0; g < G; g++) {
-            const float *k = c->qkv + n * ld + (c->H + g) * D;
-            float *kt = hn_kv_k(c->kv, page, c->layer, g) + at;
-            for (int64_t d = 0; d < D; d++) kt[d * HN_BLOCK] = k[d];
-            memcpy(hn_kv_v(c->kv, page, c->layer, g) + at * D, k + G * D, (size_t)D * sizeof *k);
+        for (int g = g0; g < g1; g++) {
+            const float *k = c->qkv + n * ld + (c->H + g) * D, *v = k + c->kv->n_head * D;
+            void *to_k = hn_kv_k(c->kv, page, c->layer, g), *to_v = hn_kv_v(c->kv, page, c->layer, g);
+            if (c->kv->prec == HN_PREC_BF16) {
+                write_pairs(to_k, to_v, at, k, v, D);
+                continue;
+            }
+            float *kt = (float *)to_k + at / 16 * D * 16 + at % 16;
+            for (int64_t d = 0; d < D; d++) kt[d * 16] = k[d];
+            memcpy((float *)to_v + at * D, v, (size_t)D * sizeof *v);
         }
     }
+}
+
+static void write_slice(void *ctx, int64_t lo, int64_t hi) {
+    const cached *c = ctx;
+    if (c->kv->prec == HN_PREC_BF16) lo += follows(c, lo), hi += follows(c, hi);
+    write_rows(c, lo, hi, 0, c->kv->n_head);
 }
 
 /* Neighbours that read the same page read it together: rows of one prompt, or answers to one prompt. */
@@ -179,11 +208,12 @@ static void cached_rows(const cached *c, hn_attn_row *row, const int64_t *token,
             next = r + 1;
             if (row[r].pos < base) continue;
             int page = page_of(c, token[r], base / HN_BLOCK);
-            while (next < m && row[next].pos >= base && page_of(c, token[next], base / HN_BLOCK) == page)
+            while (next < m && (row[next].pos < base || page_of(c, token[next], base / HN_BLOCK) == page))
                 next++;
-            HN_TIER_PICK(hn_attn_block)
-            (row + r, next - r, hn_kv_k(c->kv, page, c->layer, g), hn_kv_v(c->kv, page, c->layer, g), D,
-             base);
+            const void *k = hn_kv_k(c->kv, page, c->layer, g), *v = hn_kv_v(c->kv, page, c->layer, g);
+            if (c->kv->prec == HN_PREC_BF16)
+                HN_TIER_PICK(hn_attn_block_bf16)(row + r, next - r, k, v, D, base);
+            else HN_TIER_PICK(hn_attn_block)(row + r, next - r, k, v, D, base);
         }
     HN_TIER_PICK(hn_attn_end)(row, m, D);
 }
@@ -195,6 +225,7 @@ static void cached_slice(void *ctx, int64_t lo, int64_t hi) {
     int64_t token[ROWS];
     for (int64_t item = lo; item < hi; item++) {
         int64_t g = item % G, n0 = item / G * c->together, n1 = hn_least(c->N, n0 + c->together);
+        if (c->apart) write_rows(c, n0, n1, (int)g, (int)g + 1);
         for (int64_t i = n0 * group; i < n1 * group;) {
             int m = 0;
             for (; m < ROWS && i < n1 * group; m++, i++) {
@@ -220,8 +251,11 @@ int hn_cpu_attnkv(const hn_tensor *y, hn_err *e) {
                  .H = (int)y->attr.i[0],
                  .layer = (int)y->attr.i[1],
                  .N = hn_rows(y->in[0]) };
-    hn_parallel(c.N, 8, write_slice, &c);
     c.together = hn_most(1, hn_least(32, c.N * kv->n_head / (4 * hn_pool_threads())));
+    c.apart = true;
+    for (int64_t n = c.together; n < c.N && c.apart; n += c.together)
+        c.apart = c.row[2 * n] != c.row[2 * n - 2];
+    if (!c.apart) hn_parallel(c.N, 8, write_slice, &c);
     hn_parallel((c.N + c.together - 1) / c.together * kv->n_head, 1, cached_slice, &c);
     return HN_OK;
 }

@@ -33,9 +33,12 @@ typedef struct hn_attn_row {
  * are.  A row's blocks come in order, the first one at base 0 (which starts the row). */
 HN_TIERED_DECLARE(void, hn_attn_block,
                   (hn_attn_row * row, int n, const float *k, const float *v, int D, int base));
+/* The same with keys and values of a bf16 cache (kv.h). */
+HN_TIERED_DECLARE(void, hn_attn_block_bf16,
+                  (hn_attn_row * row, int n, const void *k, const void *v, int D, int base));
 /* After the last block: o = o / l, *lse = log(l) + m log 2. */
 HN_TIERED_DECLARE(void, hn_attn_end, (hn_attn_row * row, int n, int D));
-/* Writes n consecutive rows of [*, ld] (D columns) as columns [at, at + n) of t, [D][64]. */
+/* Writes n consecutive rows of [*, ld] (D columns) as keys [at, at + n) of the block t (kv.h). */
 HN_TIERED_DECLARE(void, hn_attn_columns, (float *t, int at, const float *x, int64_t ld, int n, int D));
 
 /* y = x, or y = y + x when `add`, for n rows of D columns, ldy and ldx apart. */
@@ -56,8 +59,8 @@ typedef struct hn_attn_chunk {
     float *dq;                /* [n, D], added to */
     float *p, *ds;            /* [HN_ATTN_CHUNK, 64] scratch */
 } hn_attn_chunk;
-/* The block at path position base: kt, vt [D][64] and k [64][D] are read, dk, dv [64][D] added to.  The order
- * of summation is fixed by the chunk alone. */
+/* The block at path position base: kt, vt (as keys, kv.h) and k [64][D] are read, dk, dv [64][D] added to.
+ * The order of summation is fixed by the chunk alone. */
 HN_TIERED_DECLARE(void, hn_attn_back,
                   (const hn_attn_chunk *c, int base, const float *kt, const float *vt, const float *k,
                    float *dk, float *dv));

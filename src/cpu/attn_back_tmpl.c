@@ -42,8 +42,8 @@ HN_INLINE void by_rows(const int R, const hn_attn_chunk *c, int i, int base, int
     }
     float *p = c->p + i * B, *ds = c->ds + i * B;
     if (keys > 0) {
-        tile_scores(R, q, kt, B, c->D, keys, p);
-        tile_scores(R, go, vt, B, c->D, keys, ds);
+        tile_scores(R, false, q, kt, c->D, keys, p);
+        tile_scores(R, false, go, vt, c->D, keys, ds);
     } else keys = 0;
     int full = (keys + VL - 1) / VL * VL;
     for (int r = 0; r < R; r++) {
@@ -53,7 +53,7 @@ HN_INLINE void by_rows(const int R, const hn_attn_chunk *c, int i, int base, int
             vstore(ds + r * B + j, vzero());
         }
     }
-    if (keys) tile_rows(R, dq, NULL, g, 1, k, c->D, keys, c->D);
+    if (keys) tile_rows(R, false, dq, NULL, g, 1, k, c->D, keys, c->D);
 }
 
 /* Keys [j, j + R): rows of the chunk before `from` see none of them. */
@@ -66,8 +66,8 @@ HN_INLINE void by_keys(const int R, const hn_attn_chunk *c, int j, int from, flo
         yk[r] = dk + (j + r) * c->D;
         yv[r] = dv + (j + r) * c->D;
     }
-    tile_rows(R, yv, NULL, p, B, c->go + from * c->D, c->D, c->n - from, c->D);
-    tile_rows(R, yk, NULL, ds, B, c->q + from * c->D, c->D, c->n - from, c->D);
+    tile_rows(R, false, yv, NULL, p, B, c->go + from * c->D, c->D, c->n - from, c->D);
+    tile_rows(R, false, yk, NULL, ds, B, c->q + from * c->D, c->D, c->n - from, c->D);
 }
 
 void HN_TIERED(hn_attn_back)(const hn_attn_chunk *c, int base, const float *kt, const float *vt,

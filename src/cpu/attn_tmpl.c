@@ -62,14 +62,14 @@ enum { GROUP = 12 };
 typedef struct group {
     hn_attn_row *row;
     int n, D, base;
-    const float *k, *v;
+    const float *k, *v; /* or words of pairs (tile.h) */
     float s[GROUP * B] __attribute__((aligned(64))), scale[GROUP];
     const float *q[GROUP], *p[GROUP];
     float *o[GROUP];
     int seen[GROUP], keys[GROUP]; /* of a row; of its tile, at the tile's first row */
 } group;
 
-HN_INLINE void tile_keys(const int R, group *g, int i) {
+HN_INLINE void tile_keys(const int R, group *g, int i, const bool pairs) {
     g->keys[i] = 0;
     for (int r = i; r < i + R; r++) {
         int seen = g->row[r].pos - g->base + 1;
@@ -79,7 +79,7 @@ HN_INLINE void tile_keys(const int R, group *g, int i) {
         g->o[r] = g->row[r].o;
         g->p[r] = g->s + r * B;
     }
-    if (g->keys[i] > 0) tile_scores(R, g->q + i, g->k, B, g->D, g->keys[i], g->s + i * B);
+    if (g->keys[i] > 0) tile_scores(R, pairs, g->q + i, g->k, g->D, g->keys[i], g->s + i * B);
 }
 HN_INLINE void tile_weights(const int R, group *g, int i, V c) {
     if (g->keys[i] <= 0) return;
@@ -87,30 +87,39 @@ HN_INLINE void tile_weights(const int R, group *g, int i, V c) {
         g->scale[r] = g->seen[r] == B ? weigh_all(g->row + r, g->s + r * B, c)
                                       : weigh_some(g->row + r, g->s + r * B, c, g->seen[r], g->keys[i]);
 }
-HN_INLINE void tile_values(const int R, group *g, int i) {
-    if (g->keys[i] > 0) tile_rows(R, g->o + i, g->scale + i, g->p + i, 1, g->v, g->D, g->keys[i], g->D);
+HN_INLINE void tile_values(const int R, group *g, int i, const bool pairs) {
+    if (g->keys[i] > 0)
+        tile_rows(R, pairs, g->o + i, g->scale + i, g->p + i, 1, g->v, g->D, g->keys[i], g->D);
 }
 
 /* Every tile of the group, in the sizes the register tile is built for. */
 #define EACH_TILE(g, f, ...)                                                                                 \
     do {                                                                                                     \
         int i_ = 0, n_ = (g)->n;                                                                             \
-        for (; n_ - i_ >= 6; i_ += 6) f(6, g, i_, ##__VA_ARGS__);                                            \
-        if (n_ - i_ >= 4) f(4, g, i_, ##__VA_ARGS__), i_ += 4;                                               \
-        if (n_ - i_ >= 2) f(2, g, i_, ##__VA_ARGS__), i_ += 2;                                               \
-        if (n_ - i_ >= 1) f(1, g, i_, ##__VA_ARGS__);                                                        \
+        for (; n_ - i_ >= 6; i_ += 6) f(6, g, i_, __VA_ARGS__);                                              \
+        if (n_ - i_ >= 4) f(4, g, i_, __VA_ARGS__), i_ += 4;                                                 \
+        if (n_ - i_ >= 2) f(2, g, i_, __VA_ARGS__), i_ += 2;                                                 \
+        if (n_ - i_ >= 1) f(1, g, i_, __VA_ARGS__);                                                          \
     } while (0)
 
-void HN_TIERED(hn_attn_block)(hn_attn_row *row, int n, const float *k, const float *v, int D, int base) {
+HN_INLINE void block(hn_attn_row *row, int n, const float *k, const float *v, int D, int base,
+                     const bool pairs) {
     V c = vset1(1.44269504f / sqrtf((float)D));
     for (int i = 0; i < n; i += GROUP) {
         group g;
         for (int r = i; base == 0 && r < n && r < i + GROUP; r++) start(row + r, D);
         g.row = row + i, g.n = n - i < GROUP ? n - i : GROUP, g.D = D, g.base = base, g.k = k, g.v = v;
-        EACH_TILE(&g, tile_keys);
+        EACH_TILE(&g, tile_keys, pairs);
         EACH_TILE(&g, tile_weights, c);
-        EACH_TILE(&g, tile_values);
+        EACH_TILE(&g, tile_values, pairs);
     }
+}
+
+void HN_TIERED(hn_attn_block)(hn_attn_row *row, int n, const float *k, const float *v, int D, int base) {
+    block(row, n, k, v, D, base, false);
+}
+void HN_TIERED(hn_attn_block_bf16)(hn_attn_row *row, int n, const void *k, const void *v, int D, int base) {
+    block(row, n, k, v, D, base, true);
 }
 
 void HN_TIERED(hn_attn_end)(hn_attn_row *row, int n, int D) {
@@ -124,22 +133,21 @@ void HN_TIERED(hn_attn_end)(hn_attn_row *row, int n, int D) {
 }
 
 void HN_TIERED(hn_attn_columns)(float *t, int at, const float *x, int64_t ld, int n, int D) {
-    int i = 0;
-    for (; n - i >= VL; i += VL) {
-        int d = 0;
-        for (; D - d >= VL; d += VL) {
+    while (n > 0) {
+        int m = VL - at % VL < n ? VL - at % VL : n, d = 0;
+        float *to = t + at / 16 * D * 16 + at % 16;
+        for (; m == VL && D - d >= VL; d += VL) {
             V r[VL];
             HN_UNROLL
-            for (int j = 0; j < VL; j++) r[j] = vload(x + (i + j) * ld + d);
+            for (int j = 0; j < VL; j++) r[j] = vload(x + j * ld + d);
             vtranspose(r);
             HN_UNROLL
-            for (int j = 0; j < VL; j++) vstore(t + (d + j) * B + at + i, r[j]);
+            for (int j = 0; j < VL; j++) vstore(to + (d + j) * 16, r[j]);
         }
         for (; d < D; d++)
-            for (int j = 0; j < VL; j++) t[d * B + at + i + j] = x[(i + j) * ld + d];
+            for (int j = 0; j < m; j++) to[d * 16 + j] = x[j * ld + d];
+        at += m, n -= m, x += m * ld;
     }
-    for (; i < n; i++)
-        for (int d = 0; d < D; d++) t[d * B + at + i] = x[i * ld + d];
 }
 
 void HN_TIERED(hn_attn_move)(float *y, int64_t ldy, const float *x, int64_t ldx, int n, int D, bool add) {

@@ -27,7 +27,7 @@ void hn_paths_init(hn_paths *f, int32_t *start);
 typedef struct hn_tiles {
     int positions, filled; /* room, a multiple of 64; below `filled` something may be held */
     int32_t *held;         /* [positions] the token held there, -1: none */
-    float *kt, *vt;        /* per block [D][64]: transposed */
+    float *kt, *vt;        /* blocks of 64 as the cache keeps keys (kv.h) */
     float *k, *v;          /* [positions, D] */
     /* Gradients of the tokens held.  A token that leaves writes them to `out`, laid out like qkv; one that
      * comes back, when a later span needs its ancestor again, adds to what it wrote. */

@@ -212,17 +212,22 @@ int hn_cpu_linear_b(const hn_tensor *y, hn_err *e) {
 }
 
 /* ---- rotary positions, the gated unit ---- */
-static void turn(const hn_tensor *y, int64_t lo, int64_t hi, float sign) {
+static void turn(const hn_tensor *y, int64_t lo, int64_t hi, float sign, int64_t prec) {
     int64_t H = y->attr.i[0], G = y->attr.i[1], D = hn_head_size(y), C = hn_cols(y), v = (H + G) * D;
     for (int64_t n = lo; n < hi; n++) {
         const float *x = HN_IN(y, 0) + n * C;
         float *out = HN_OUT(y, 0) + n * C;
         HN_TIER_PICK(hn_turn)(out, x, HN_INI(y, 1)[n], HN_IN(y, 2), sign, H + G, D);
-        if (out != x) memcpy(out + v, x + v, (size_t)(G * D) * sizeof *x);
+        if (prec == HN_PREC_BF16) {
+            HN_TIER_PICK(hn_vround_bf16)(out + H * D, out + H * D, G * D);
+            HN_TIER_PICK(hn_vround_bf16)(out + v, x + v, G * D);
+        } else if (out != x) memcpy(out + v, x + v, (size_t)(G * D) * sizeof *x);
     }
 }
-static void rope_slice(void *ctx, int64_t lo, int64_t hi) { turn(ctx, lo, hi, 1); }
-static void rope_b_slice(void *ctx, int64_t lo, int64_t hi) { turn(ctx, lo, hi, -1); }
+static void rope_slice(void *ctx, int64_t lo, int64_t hi) {
+    turn(ctx, lo, hi, 1, ((const hn_tensor *)ctx)->attr.i[2]);
+}
+static void rope_b_slice(void *ctx, int64_t lo, int64_t hi) { turn(ctx, lo, hi, -1, HN_PREC_F32); }
 int hn_cpu_rope(const hn_tensor *y, hn_err *e) {
     (void)e;
     return by_rows(y, rope_slice);

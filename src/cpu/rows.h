@@ -28,6 +28,8 @@ HN_TIERED_DECLARE(void, hn_silu_b,
 
 /* y = a + b, a - b, a * b, s a + c */
 HN_TIERED_DECLARE(void, hn_vadd, (float *y, const float *a, const float *b, int64_t n));
+/* y = x rounded to bf16 (nearest even), as floats; y may be x. */
+HN_TIERED_DECLARE(void, hn_vround_bf16, (float *y, const float *x, int64_t n));
 HN_TIERED_DECLARE(void, hn_vsub, (float *y, const float *a, const float *b, int64_t n));
 HN_TIERED_DECLARE(void, hn_vmul, (float *y, const float *a, const float *b, int64_t n));
 HN_TIERED_DECLARE(void, hn_vaffine, (float *y, const float *a, float s, float c, int64_t n));

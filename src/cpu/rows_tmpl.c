@@ -143,3 +143,7 @@ void HN_TIERED(hn_vcolumns)(float *y, const float *x, int64_t ld, int64_t rows, 
         vstore_n(y + i, n - i, s);
     }
 }
+
+void HN_TIERED(hn_vround_bf16)(float *y, const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i += VL) vstore_n(y + i, n - i, vround_bf16(vload_n(x + i, n - i)));
+}

@@ -254,6 +254,9 @@ HN_INLINE V vround_bf16(V a) {
     V y = vblend(veq(a, a), vfloat(r), quiet);
     return vfloat(vi_and(vbits(y), vi_set1((int32_t)0xffff0000u)));
 }
+/* A word of two bf16 numbers (kv.h) as floats: the one in the lower half, the one in the upper. */
+HN_INLINE V vlower(V a) { return vfloat(vi_shl(vbits(a), 16)); }
+HN_INLINE V vupper(V a) { return vfloat(vi_and(vbits(a), vi_set1((int32_t)0xffff0000u))); }
 HN_INLINE void vstore_bf16_n(uint16_t *p, int64_t n, V a) {
     vi_store_u16_n(p, n, vi_shr(vbits(vround_bf16(a)), 16));
 }

@@ -88,8 +88,8 @@ int hn_gen_open(hn_gen **out, hn_transformer *m, int slots, int max_len, hn_err 
         !g->scratch)
         rc = hn_fail(e, HN_ENOMEM, "no memory for a generator of %d slots", slots);
     if (!rc)
-        rc = hn_kv_new(&g->kv, m->cfg.n_layer, m->cfg.n_kv_head, m->cfg.head_dim, 2 * slots, max_len, pages,
-                       e);
+        rc = hn_kv_new(&g->kv, m->cfg.n_layer, m->cfg.n_kv_head, m->cfg.head_dim, m->params.prec, 2 * slots,
+                       max_len, pages, e);
     if (!rc) rc = record(g, e);
     if (rc) {
         hn_gen_close(g);
@@ -139,6 +139,7 @@ void hn_gen_close(hn_gen *g) {
 }
 
 int hn_gen_max_len(const hn_gen *g) { return g->max_len; }
+hn_tape *hn_gen_tape(const hn_gen *g) { return g->tape; }
 
 int hn_gen_room(hn_gen **g, hn_transformer *m, int slots, int64_t longest, int64_t most, const char *limit,
                 hn_err *e) {

@@ -48,6 +48,7 @@ typedef struct hn_gen hn_gen;
 int hn_gen_open(hn_gen **g, hn_transformer *m, int slots, int max_len, hn_err *e);
 void hn_gen_close(hn_gen *g);
 int hn_gen_max_len(const hn_gen *g);
+hn_tape *hn_gen_tape(const hn_gen *g); /* of a step, for a profile (hn_tape_profile) */
 /* Makes sure that *g has room for prompts of `longest` tokens and answers of `most`; `limit` names the key
  * that sets `most`, for the message when the model is not made for so many.  A *g of NULL is opened. */
 int hn_gen_room(hn_gen **g, hn_transformer *m, int slots, int64_t longest, int64_t most, const char *limit,

@@ -29,20 +29,15 @@ static void write_row(const hn_tensor *y, const hn_kv *kv, int64_t n) {
     int64_t H = y->attr.i[0], G = kv->n_head, D = kv->head_dim, pos = HN_INI(y, 1)[2 * n + 1];
     int page = page_of(kv, HN_INI(y, 1)[2 * n], pos), layer = (int)y->attr.i[1];
     for (int g = 0; g < G; g++) {
-        const hn_real *k = HN_IN(y, 0) + n * hn_cols(y->in[0]) + (H + g) * D, *v = k + G * D;
-        hn_real *pk = hn_kv_k(kv, page, layer, g) + pos % HN_BLOCK;
-        hn_real *pv = hn_kv_v(kv, page, layer, g) + pos % HN_BLOCK * D;
-        for (int64_t d = 0; d < D; d++) {
-            pk[d * HN_BLOCK] = k[d];
-            pv[d] = v[d];
-        }
+        const hn_real *k = HN_IN(y, 0) + n * hn_cols(y->in[0]) + (H + g) * D;
+        hn_kv_put(kv, page, layer, g, (int)(pos % HN_BLOCK), k, k + G * D);
     }
 }
 
 static double score(const hn_kv *kv, int page, int layer, int g, int64_t pos, const hn_real *q) {
-    const hn_real *k = hn_kv_k(kv, page, layer, g) + pos % HN_BLOCK;
     double acc = 0;
-    for (int64_t d = 0; d < kv->head_dim; d++) acc += (double)q[d] * k[d * HN_BLOCK];
+    for (int d = 0; d < kv->head_dim; d++)
+        acc += (double)q[d] * hn_kv_key(kv, page, layer, g, (int)(pos % HN_BLOCK), d);
     return acc / sqrt((double)kv->head_dim);
 }
 
@@ -60,8 +55,8 @@ static void attend(const hn_tensor *y, const hn_kv *kv, int64_t n, int64_t h) {
         for (int64_t p = 0; p <= pos; p++) {
             int page = page_of(kv, slot, p);
             double prob = exp(score(kv, page, layer, g, p, q) - top) / sum;
-            const hn_real *v = hn_kv_v(kv, page, layer, g) + p % HN_BLOCK * D + d0;
-            for (int64_t d = 0; d < w; d++) o[d] += prob * v[d];
+            for (int64_t d = 0; d < w; d++)
+                o[d] += prob * hn_kv_value(kv, page, layer, g, (int)(p % HN_BLOCK), (int)(d0 + d));
         }
         for (int64_t d = 0; d < w; d++) HN_OUT(y, 0)[(n * H + h) * D + d0 + d] = (hn_real)o[d];
     }
@@ -82,18 +77,25 @@ static double flops(const hn_tensor *y) {
 
 /* A cache whose pages hold random numbers, and rows that continue its sequences: half of them the first
  * slot, as a prompt of several positions, each other one a slot of its own that shares the past of the first
- * whole, or half of it, or nothing.  The host input's shape says {H, G, layers, past}. */
+ * whole, or half of it, or nothing.  The host input's shape says {H, G, layers, 2 past + precision}. */
 static void fill(hn_tensor *const in[], uint64_t seed) {
     const int64_t *size = in[2]->shape.d;
     int N = (int)in[0]->shape.d[0], n = (int)hn_rows(in[0]), H = (int)size[0], G = (int)size[1];
-    int D = (int)hn_cols(in[0]) / (H + 2 * G), past = (int)size[3], len = past + N + 1;
+    int D = (int)hn_cols(in[0]) / (H + 2 * G), past = (int)size[3] / 2, len = past + N + 1;
     int n_page = N * (len / HN_BLOCK + 1) + 2, run = n - n / 2;
     int32_t *row = in[1]->data;
     hn_kv *kv;
-    int rc = hn_kv_new(&kv, (int)size[2], G, D, N, len, n_page, NULL);
+    int rc = hn_kv_new(&kv, (int)size[2], G, D, (hn_prec)(size[3] % 2), N, len, n_page, NULL);
     hn_assert(!rc);
-    for (size_t i = 0; i < kv->page_stride * (size_t)n_page; i++)
-        kv->data[i] = (hn_real)(2 * hn_rand01(seed, 72, i) - 1);
+    hn_assert(2 * D <= 512);
+    for (int64_t i = 0; i < (int64_t)n_page * size[2] * G * HN_BLOCK; i++) {
+        hn_real r[512];
+        for (int d = 0; d < 2 * D; d++)
+            r[d] = (hn_real)(2 * hn_rand01(seed, 72, (uint64_t)(i * 2 * D + d)) - 1);
+        int64_t at = i / HN_BLOCK;
+        hn_kv_put(kv, (int)(at / G / size[2]), (int)(at / G % size[2]), (int)(at % G), (int)(i % HN_BLOCK), r,
+                  r + D);
+    }
     for (int p = 0; p < past && !rc; p++) rc = hn_kv_room(kv, 0, p, NULL);
     for (int s = 1; s <= n / 2; s++) hn_kv_share(kv, 0, s, s % 3 == 0 ? 0 : past / (s % 3));
     for (int r = 0; r < n && !rc; r++) {
@@ -108,14 +110,21 @@ static void fill(hn_tensor *const in[], uint64_t seed) {
 static void drop(hn_tensor *const in[]) { hn_kv_free(in[2]->data); }
 
 /* clang-format off */
-#define FIXTURE(H, G, layers, past) { 4, HN_FIXED, { H, G, layers, past } }
+#define FIXTURE(H, G, layers, past, prec) { 4, HN_FIXED, { H, G, layers, 2 * (past) + HN_PREC_##prec } }
 static const hn_case cases[] = {
-    { .name = "start", .in = { HN_T2(2, 15), HN_T2(2, 2), FIXTURE(1, 1, 1, 0) },
+    { .name = "start", .in = { HN_T2(2, 15), HN_T2(2, 2), FIXTURE(1, 1, 1, 0, F32) },
       .bound = { 0, 1, HN_CASE_HOST }, .attr = { { 0 }, { 1, 0 } }, .fill = fill, .drop = drop },
-    { .name = "mixed", .in = { HN_T2(9, 40), HN_T2(9, 2), FIXTURE(4, 2, 2, 70) },
+    { .name = "mixed", .in = { HN_T2(9, 40), HN_T2(9, 2), FIXTURE(4, 2, 2, 70, F32) },
       .bound = { 0, 1, HN_CASE_HOST }, .attr = { { 0 }, { 4, 1 } }, .fill = fill, .drop = drop },
-    { .name = "wide", .in = { HN_T2(3, 201), HN_T2(3, 2), FIXTURE(1, 1, 1, 128) },
-      .bound = { 0, 1, HN_CASE_HOST }, .attr = { { 0 }, { 1, 0 } }, .fill = fill, .drop = drop }, { 0 } };
+    { .name = "wide", .in = { HN_T2(3, 201), HN_T2(3, 2), FIXTURE(1, 1, 1, 128, F32) },
+      .bound = { 0, 1, HN_CASE_HOST }, .attr = { { 0 }, { 1, 0 } }, .fill = fill, .drop = drop },
+    { .name = "start_bf16", .in = { HN_T2(2, 15), HN_T2(2, 2), FIXTURE(1, 1, 1, 0, BF16) },
+      .bound = { 0, 1, HN_CASE_HOST }, .attr = { { 0 }, { 1, 0 } }, .fill = fill, .drop = drop },
+    { .name = "mixed_bf16", .in = { HN_T2(9, 40), HN_T2(9, 2), FIXTURE(4, 2, 2, 70, BF16) },
+      .bound = { 0, 1, HN_CASE_HOST }, .attr = { { 0 }, { 4, 1 } }, .fill = fill, .drop = drop },
+    { .name = "wide_bf16", .in = { HN_T2(3, 201), HN_T2(3, 2), FIXTURE(1, 1, 1, 128, BF16) },
+      .bound = { 0, 1, HN_CASE_HOST }, .attr = { { 0 }, { 1, 0 } }, .fill = fill, .drop = drop },
+    { 0 } };
 /* clang-format on */
 const hn_op hn_op_attnkv = {
     .name = "attnkv", .n_in = 3, .shape = shape, .ref = ref, .flops = flops, .whole = true, .cases = cases

@@ -71,13 +71,6 @@ static inline bool hn_is_weight(const hn_tensor *x, int64_t n) {
  * gradients, so it reads everything as it is. */
 static inline hn_real hn_read(hn_real x, int64_t prec) {
     if (prec != HN_PREC_BF16 || sizeof(hn_real) != 4) return x;
-    float f = (float)x;
-    uint32_t u;
-    memcpy(&u, &f, sizeof u);
-    if ((u & 0x7fffffff) > 0x7f800000) u |= 0x400000; /* a NaN stays one */
-    else u += 0x7fff + (u >> 16 & 1);
-    u &= 0xffff0000;
-    memcpy(&f, &u, sizeof f);
-    return (hn_real)f;
+    return (hn_real)hn_from_bf16(hn_bf16((float)x));
 }
 #endif

@@ -55,7 +55,7 @@ HN_OP(norm,    rmsnorm_w,(hn_tape *t, hn_tensor *x, hn_tensor *w, hn_tensor *g, 
 HN_OP(norm,    headnorm, (hn_tape *t, hn_tensor *qkv, hn_tensor *wq, hn_tensor *wk, int H, int G, double eps)) /* RMS norm of each q and k head; v copied */
 HN_OP(norm,    headnorm_x,(hn_tape *t, hn_tensor *qkv, hn_tensor *wq, hn_tensor *wk, hn_tensor *g, int H, int G, double eps)) /* -> like qkv */
 HN_OP(norm,    headnorm_w,(hn_tape *t, hn_tensor *qkv, hn_tensor *wq, hn_tensor *wk, hn_tensor *g, int H, int G, double eps)) /* wq, wk for shapes -> acc [D] of wq, acc [D] of wk */
-HN_OP(rope,    rope,     (hn_tape *t, hn_tensor *qkv, hn_tensor *pos, hn_tensor *freq, int H, int G)) /* rotates q and k halves by pos*freq[D/2]; v copied */
+HN_OP(rope,    rope,     (hn_tape *t, hn_tensor *qkv, hn_tensor *pos, hn_tensor *freq, int H, int G, hn_prec p)) /* rotates q and k halves by pos*freq[D/2]; v copied; in bf16 k, v rounded */
 HN_OP(rope,    rope_b,   (hn_tape *t, hn_tensor *g, hn_tensor *pos, hn_tensor *freq, int H, int G)) /* rotates back: its transpose */
 HN_OP(attn,    attn,     (hn_tape *t, hn_tensor *qkv, hn_tensor *span, int H, int G)) /* [N,(H+2G)D],[S,3] -> o [N,HD], lse [N,H]: causal over the forest */
 HN_OP(attn,    attn_b,   (hn_tape *t, hn_tensor *qkv, hn_tensor *o, hn_tensor *lse, hn_tensor *go, hn_tensor *span, int H, int G)) /* -> [N,(H+2G)D] */

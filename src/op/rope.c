@@ -1,9 +1,10 @@
 /* rope.c - rotary position embedding (Su et al. 2021), in the layout of Hugging Face checkpoints: element
  * i of a head pairs with element i + D/2, the angle is pos * freq[i].
  *
- * A row holds H query, G key and G value heads; values pass unchanged.  The angle is a product in
- * hn_real (f32 in training, as the reference implementations of the models do).  The gradient rotates by
- * the opposite angle. */
+ * A row holds H query, G key and G value heads; values are not turned.  In bf16 keys and values leave
+ * rounded, as the cache of the generator keeps them, so that attention sees the same numbers in training. The
+ * angle is a product in hn_real (f32 in training, as the reference implementations of the models do).  The
+ * gradient rotates by the opposite angle. */
 #include "op/op.h"
 
 #include <math.h>
@@ -19,7 +20,7 @@ static int shape(const hn_tensor *y, hn_shape *s) {
            !hn_is(y->in[1], HN_I32, 1) || !hn_same_rows(y->in[0], y->in[1]) || !hn_is_weight(y->in[2], D / 2);
 }
 
-static void rotate(const hn_tensor *y, int64_t lo, int64_t hi, hn_real sign) {
+static void rotate(const hn_tensor *y, int64_t lo, int64_t hi, hn_real sign, int64_t prec) {
     int64_t turned = y->attr.i[0] + y->attr.i[1], D = head_size(y), half = D / 2, C = hn_cols(y);
     for (int64_t n = lo; n < hi; n++) {
         const hn_real *x = HN_IN(y, 0) + n * C;
@@ -33,17 +34,18 @@ static void rotate(const hn_tensor *y, int64_t lo, int64_t hi, hn_real sign) {
                 out[h * D + half + i] = v * c + u * s;
             }
         }
-        memmove(out + turned * D, x + turned * D, (size_t)(C - turned * D) * sizeof(hn_real)); /* in place */
+        for (int64_t i = turned * D; i < C; i++) out[i] = x[i];
+        for (int64_t i = y->attr.i[0] * D; i < C; i++) out[i] = hn_read(out[i], prec);
     }
 }
-static void rope_ref(const hn_tensor *y, int64_t lo, int64_t hi) { rotate(y, lo, hi, 1); }
-static void rope_b_ref(const hn_tensor *y, int64_t lo, int64_t hi) { rotate(y, lo, hi, -1); }
+static void rope_ref(const hn_tensor *y, int64_t lo, int64_t hi) { rotate(y, lo, hi, 1, y->attr.i[2]); }
+static void rope_b_ref(const hn_tensor *y, int64_t lo, int64_t hi) { rotate(y, lo, hi, -1, HN_PREC_F32); }
 
 static void rope_vjp(hn_tape *t, hn_tensor *y, hn_tensor *const g[], hn_tensor *gin[]) {
     gin[0] = hn_rope_b(t, g[0], y->in[1], y->in[2], (int)y->attr.i[0], (int)y->attr.i[1]);
 }
 static void rope_b_vjp(hn_tape *t, hn_tensor *y, hn_tensor *const g[], hn_tensor *gin[]) {
-    gin[0] = hn_rope(t, g[0], y->in[1], y->in[2], (int)y->attr.i[0], (int)y->attr.i[1]);
+    gin[0] = hn_rope(t, g[0], y->in[1], y->in[2], (int)y->attr.i[0], (int)y->attr.i[1], HN_PREC_F32);
 }
 
 /* clang-format off */
@@ -74,11 +76,11 @@ const hn_op hn_op_rope_b = { .name = "rope_b",
                              .fixed_in = 1 << 2,
                              .cases = cases };
 
-static hn_attr attr(int H, int G) { return (hn_attr){ { 0 }, { H, G } }; }
+static hn_attr attr(int H, int G, hn_prec p) { return (hn_attr){ { 0 }, { H, G, p } }; }
 
-hn_tensor *hn_rope(hn_tape *t, hn_tensor *qkv, hn_tensor *pos, hn_tensor *freq, int H, int G) {
-    return HN_APPLY(t, hn_op_rope, attr(H, G), qkv, pos, freq);
+hn_tensor *hn_rope(hn_tape *t, hn_tensor *qkv, hn_tensor *pos, hn_tensor *freq, int H, int G, hn_prec p) {
+    return HN_APPLY(t, hn_op_rope, attr(H, G, p), qkv, pos, freq);
 }
 hn_tensor *hn_rope_b(hn_tape *t, hn_tensor *g, hn_tensor *pos, hn_tensor *freq, int H, int G) {
-    return HN_APPLY(t, hn_op_rope_b, attr(H, G), g, pos, freq);
+    return HN_APPLY(t, hn_op_rope_b, attr(H, G, HN_PREC_F32), g, pos, freq);
 }

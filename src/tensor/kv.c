@@ -3,24 +3,24 @@
 
 #include <string.h>
 
-/* Bytes of all pages; 0 when the sizes do not fit in memory arithmetic.  Sets page_stride. */
+/* Bytes of all pages; 0 when the sizes do not fit in memory arithmetic.  Sets page_bytes. */
 static size_t measure(hn_kv *c) {
-    const int factor[] = { c->n_head, c->head_dim, c->n_layer, c->n_page, (int)sizeof(hn_real) };
-    size_t n = (size_t)2 * HN_BLOCK;
-    for (int i = 0; i < 5; i++) {
-        if (__builtin_mul_overflow(n, (size_t)factor[i], &n)) return 0;
-        if (i == 2) c->page_stride = n;
-    }
-    return n;
+    if ((size_t)c->head_dim > SIZE_MAX / (4 * HN_BLOCK * sizeof(hn_real))) return 0;
+    size_t n = hn_kv_k_bytes(c) + hn_kv_v_bytes(c);
+    if (__builtin_mul_overflow(n, (size_t)c->n_head, &n)) return 0;
+    if (__builtin_mul_overflow(n, (size_t)c->n_layer, &n)) return 0;
+    c->page_bytes = n;
+    return __builtin_mul_overflow(n, (size_t)c->n_page, &n) ? 0 : n;
 }
 
-int hn_kv_new(hn_kv **out, int n_layer, int n_head, int head_dim, int n_slot, int max_len, int n_page,
-              hn_err *e) {
+int hn_kv_new(hn_kv **out, int n_layer, int n_head, int head_dim, hn_prec prec, int n_slot, int max_len,
+              int n_page, hn_err *e) {
     hn_assert(n_layer > 0 && n_head > 0 && head_dim > 0 && n_slot > 0 && max_len > 0 && n_page > 0);
     hn_kv *c = hn_alloc(sizeof *c);
     *out = NULL;
     if (!c) return hn_fail(e, HN_ENOMEM, "key-value cache: out of memory");
     *c = (hn_kv){ .n_layer = n_layer, .n_head = n_head, .head_dim = head_dim, .n_slot = n_slot };
+    if (sizeof(hn_real) == sizeof(float)) c->prec = prec; /* the double build checks, it rounds nothing */
     c->max_block = (max_len - 1) / HN_BLOCK + 1;
     c->n_page = n_page;
     size_t bytes = measure(c), table = (size_t)n_slot * (size_t)c->max_block;
@@ -28,8 +28,7 @@ int hn_kv_new(hn_kv **out, int n_layer, int n_head, int head_dim, int n_slot, in
     c->ref = hn_alloc((size_t)n_page * sizeof *c->ref);
     c->data = bytes ? hn_big_alloc(bytes) : NULL;
     if (!c->table || !c->ref || !c->data) {
-        hn_fail(e, HN_ENOMEM, "key-value cache: no memory for %d pages of %zu bytes", n_page,
-                c->page_stride * sizeof(hn_real));
+        hn_fail(e, HN_ENOMEM, "key-value cache: no memory for %d pages of %zu bytes", n_page, c->page_bytes);
         hn_kv_free(c);
         return HN_ENOMEM;
     }
@@ -78,8 +77,7 @@ int hn_kv_room(hn_kv *c, int slot, int pos, hn_err *e) {
     int p = take(c, e);
     if (p < 0) return p;
     if (page[b] >= 0) { /* shared: this sequence goes on in a copy */
-        memcpy(c->data + (size_t)p * c->page_stride, c->data + (size_t)page[b] * c->page_stride,
-               c->page_stride * sizeof *c->data);
+        memcpy(c->data + (size_t)p * c->page_bytes, c->data + (size_t)page[b] * c->page_bytes, c->page_bytes);
         c->ref[page[b]]--;
     }
     page[b] = p;
@@ -101,4 +99,38 @@ int hn_kv_free_pages(const hn_kv *c) {
     int n = 0;
     for (int p = 0; p < c->n_page; p++) n += !c->ref[p];
     return n;
+}
+
+/* ---- single numbers ---- */
+/* In units of the page: where the number, or its half of a word, lies. */
+static size_t key_at(const hn_kv *c, int at, int d) {
+    size_t group = (size_t)(at / 16), i = (size_t)(at % 16), D = (size_t)c->head_dim, half = (size_t)(d / 2);
+    return c->prec == HN_PREC_BF16 ? ((group * ((D + 1) / 2) + half) * 16 + i) * 2 + (size_t)(d % 2)
+                                   : (group * D + (size_t)d) * 16 + i;
+}
+static size_t value_at(const hn_kv *c, int at, int d) {
+    size_t D = (size_t)c->head_dim;
+    return c->prec == HN_PREC_BF16 ? ((size_t)(at / 2) * D + (size_t)d) * 2 + (size_t)(at % 2)
+                                   : (size_t)at * D + (size_t)d;
+}
+static hn_real get(const hn_kv *c, const void *p, size_t i) {
+    return c->prec == HN_PREC_BF16 ? (hn_real)hn_from_bf16(((const uint16_t *)p)[i])
+                                   : ((const hn_real *)p)[i];
+}
+static void put(const hn_kv *c, void *p, size_t i, hn_real x) {
+    if (c->prec == HN_PREC_BF16) ((uint16_t *)p)[i] = hn_bf16((float)x);
+    else ((hn_real *)p)[i] = x;
+}
+
+void hn_kv_put(const hn_kv *c, int page, int layer, int head, int at, const hn_real *k, const hn_real *v) {
+    for (int d = 0; d < c->head_dim; d++) {
+        put(c, hn_kv_k(c, page, layer, head), key_at(c, at, d), k[d]);
+        put(c, hn_kv_v(c, page, layer, head), value_at(c, at, d), v[d]);
+    }
+}
+hn_real hn_kv_key(const hn_kv *c, int page, int layer, int head, int at, int d) {
+    return get(c, hn_kv_k(c, page, layer, head), key_at(c, at, d));
+}
+hn_real hn_kv_value(const hn_kv *c, int page, int layer, int head, int at, int d) {
+    return get(c, hn_kv_v(c, page, layer, head), value_at(c, at, d));
 }
