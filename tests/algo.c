@@ -10,9 +10,7 @@
 
 #include <cmocka.h>
 
-static void ok(int rc, const hn_err *e) {
-    if (rc < 0) fail_msg("%s", e->msg);
-}
+#include "plugin.h"
 
 #define near(a, b, tol)                                                                                      \
     do {                                                                                                     \
@@ -20,16 +18,8 @@ static void ok(int rc, const hn_err *e) {
         if (!(fabs(da - db) <= (tol))) fail_msg("%s is %.9g, want %.9g", #a, da, db);                        \
     } while (0)
 
-/* Options of an algorithm at their defaults, then some set by name. */
 static void *options(const hn_algo *a, const char *const *set) {
-    hn_err e = { 0 };
-    void *priv = hn_alloc(a->priv_size + 1);
-    hn_optset *s = hn_optset_new();
-    ok(hn_optset_add(s, a->name, a->opts, priv, &e), &e);
-    for (; set && set[0]; set += 2) ok(hn_optset_set(s, set[0], set[1], &e), &e);
-    ok(hn_optset_done(s, &e), &e);
-    hn_optset_free(s);
-    return priv;
+    return options_of(a->name, a->priv_size, a->opts, set);
 }
 
 /* Samples with `len` acts each, all trees alike: one root token, one child a sample. */

@@ -41,7 +41,7 @@ void hn_panic(const char *file, int line, const char *what) {
 
 /* ---- memory ---- */
 enum { ALIGN = 64 };
-long hn_alloc_fuse = -1;
+long hn_alloc_fuse = -1, hn_alloc_refused;
 static atomic_long live; /* blocks handed out and not given back */
 
 long hn_alloc_live(void) { return atomic_load_explicit(&live, memory_order_relaxed); }
@@ -51,7 +51,7 @@ static void count(const void *block, long change) {
 }
 
 static bool blown(void) {
-    if (hn_alloc_fuse == 0) return true;
+    if (hn_alloc_fuse == 0) return ++hn_alloc_refused;
     if (hn_alloc_fuse > 0) hn_alloc_fuse--;
     return false;
 }

@@ -46,8 +46,9 @@ char *hn_strdup(const char *s);
 char *hn_strndup(const char *s, size_t n);
 /* Makes room for `need` items of `size` bytes in *p (capacity *cap); HN_ENOMEM when it cannot. */
 int hn_grow(void *p, int64_t *cap, int64_t need, size_t size);
-extern long hn_alloc_fuse; /* < 0: never; else counts down and the allocation at 0 fails (and all after) */
-long hn_alloc_live(void);  /* blocks handed out and not given back: tests see leaks by it */
+extern long hn_alloc_fuse;    /* < 0: never; else counts down and the allocation at 0 fails (and all after) */
+extern long hn_alloc_refused; /* how many it has made fail */
+long hn_alloc_live(void);     /* blocks handed out and not given back: tests see leaks by it */
 
 /* Zeroed anonymous memory for weights and activations: huge pages asked for, page aligned.
  * Goes through the fuse as well.  hn_big_free needs the same size. */
