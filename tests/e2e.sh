@@ -133,6 +133,22 @@ wait $pid
 [ $? = 130 ] && grep -q "a checkpoint holds it" k.txt && ls k/checkpoint-*/trainer_state.json >/dev/null
 end $?
 
+# The template's message shows what reached it.
+begin template_options
+cp -r "$root/models/base" t && rm -f t/chat_template.jinja &&
+    echo '{{ raise_exception(strftime_now("%d.%m.%Y") ~ " " ~ enable_thinking ~ " " ~ (tools or []) | length) }}' >t/chat_template.jinja &&
+    refused 1 "26.07.2024 False 0" generate --model t --chat --prompt x --template_date 2024-07-26 \
+        --chat_template_kwargs '{"enable_thinking": false}' &&
+    echo '{"prompt": [{"role": "user", "content": "x"}], "tools": [{"name": "f"}], "chat_template_kwargs": {"enable_thinking": true}}' >p.jsonl &&
+    refused 1 "26.07.2024 True 1" generate --model t --data p.jsonl --out p.out --template_date 2024-07-26 \
+        --chat_template_kwargs '{"enable_thinking": false}' &&
+    echo '{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}], "chat_template_kwargs": {"enable_thinking": 7}}' >q.jsonl &&
+    refused 1 "26.07.2024 7 0" sft --model t --data q.jsonl --out q --template_date 2024-07-26 &&
+    refused 1 "pin a date" generate --model t --chat --prompt x &&
+    refused 1 "template_date" generate --model t --chat --prompt x --template_date today &&
+    refused 1 "chat_template_kwargs" generate --model t --chat --prompt x --chat_template_kwargs '[]'
+end $?
+
 # ---- real files, when they are beside the project ----
 begin stories260K_to_the_letter
 if [ -n "$shared" ] && [ -d "$shared/data/weights/stories260K" ]; then

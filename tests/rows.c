@@ -213,7 +213,8 @@ static void keeps_what_it_need_not_know(void **state) {
     (void)state;
     const char *row =
         "{\"messages\":[{\"role\":\"user\",\"content\":\"w?\"},{\"role\":\"assistant\",\"content\":null,"
-        "\"tool_calls\":[{\"name\":\"f\"}]}],\"tools\":\"[{\\\"name\\\":\\\"f\\\"}]\",\"big\":"
+        "\"tool_calls\":[{\"name\":\"f\"}]}],\"tools\":\"[{\\\"name\\\":\\\"f\\\"}]\","
+        "\"chat_template_kwargs\":{\"enable_thinking\":false},\"big\":"
         "123456789012345678901234567890,\"gold\":\"4\"}";
     hn_table *r = must_open(write_bytes(row, strlen(row)), NULL);
     hn_entry out;
@@ -222,6 +223,7 @@ static void keeps_what_it_need_not_know(void **state) {
     assert_true(json_is_null(json_object_get(call, "content")));
     assert_int_equal(json_array_size(json_object_get(call, "tool_calls")), 1);
     assert_int_equal(json_array_size(out.tools), 1);
+    assert_true(json_is_false(json_object_get(out.kwargs, "enable_thinking")));
     assert_string_equal(json_string_value(json_object_get(out.row, "gold")), "4");
     hn_entry_release(&out);
     hn_table_close(r);
@@ -308,6 +310,8 @@ static const struct {
     { "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image\"}]}]}\n", "not text (an image?)" },
     { "{\"messages\":[" A("a") "],\"label\":true}\n", "needs a prompt and an answer" },
     { "{\"messages\":[" U("a") "],\"tools\":\"{\"}\n", "column 'tools' must be a list" },
+    { "{\"messages\":[" U("a") "],\"chat_template_kwargs\":[]}\n",
+      "column 'chat_template_kwargs' must be an object" },
     { "{\"messages\":[" U("a") "],\"tools\":{}}\n", "column 'tools' must be a list" },
     { "{\"instruction\":\"a\",\"input\":5,\"output\":\"b\"}\n", "column 'input' must be text" },
     { "{\"instruction\":[],\"output\":\"b\"}\n", "column 'instruction' must be text" },

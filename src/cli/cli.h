@@ -50,7 +50,8 @@ const hn_command *hn_command_find(const char *name); /* NULL: there is none */
 typedef struct hn_common {
     const char *model, *data, *out, *config;
     int64_t seed, threads;
-    int dtype; /* 0 f32, 1 bf16, 2 auto */
+    int dtype;                                   /* 0 f32, 1 bf16, 2 auto */
+    const char *template_kwargs, *template_date; /* of the chat template */
     bool quiet, help;
 } hn_common;
 

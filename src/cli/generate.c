@@ -99,6 +99,16 @@ typedef struct {
     int64_t done;
 } file_run;
 
+/* The prompt of a row, with its tools and the variables it brings for the chat template. */
+static int row_ids(const hn_model *m, const hn_entry *row, hn_ids *id, hn_err *e) {
+    if (!row->prompt.messages) return hn_model_prompt(m, row->prompt.text, NULL, id, e);
+    hn_buf b = { 0 };
+    int rc = hn_model_render(m, row->prompt.messages, row->tools, row->kwargs, true, &b, NULL, e);
+    if (!rc) rc = hn_model_encode(m, b.data ? b.data : "", b.n, false, id, e);
+    hn_buf_free(&b);
+    return rc;
+}
+
 static int some(hn_cli *c, const generate_options *o, hn_say *s, file_run *f, int64_t n) {
     hn_err *e = &c->err;
     hn_ids *id = hn_alloc((size_t)n * sizeof *id);
@@ -109,7 +119,7 @@ static int some(hn_cli *c, const generate_options *o, hn_say *s, file_run *f, in
         id && row && out && said ? HN_OK : hn_fail(e, HN_ENOMEM, "no memory for %lld prompts", (long long)n);
     for (int64_t i = 0; i < n && !rc; i++) {
         rc = hn_table_get(f->rows, f->done + i, &row[i], e);
-        if (!rc) rc = hn_model_prompt(s->model, row[i].prompt.text, row[i].prompt.messages, &id[i], e);
+        if (!rc) rc = row_ids(s->model, &row[i], &id[i], e);
         if (rc)
             hn_fail_in(e, "%s: line %lld", c->common.data, (long long)hn_table_line(f->rows, f->done + i));
     }

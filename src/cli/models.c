@@ -11,6 +11,7 @@ hn_prec hn_cli_prec(const hn_cli *c) {
 int hn_cli_model(hn_cli *c, hn_model **m) {
     int rc = hn_cli_need(c, "model", c->common.model);
     if (!rc) rc = hn_model_open(m, c->common.model, hn_cli_prec(c), &c->err);
+    if (!rc) rc = hn_model_template(*m, c->common.template_kwargs, c->common.template_date, &c->err);
     if (rc) return rc;
     const hn_hfconfig *k = &(*m)->net.cfg;
     hn_cli_note(c, "%s: %s, %.2f M parameters, %d layers, vocabulary %lld; %s products on %s, %d threads",

@@ -79,9 +79,10 @@ static int render_pair(loader *l, const json_t *answer, hn_err *e) {
     hn_buf_clear(&l->text);
     hn_buf_clear(&l->full);
     l->said.n = 0;
-    int rc = all ? hn_model_render(l->m, l->row->prompt.messages, tools, NULL, true, &l->text, NULL, e)
-                 : hn_fail(e, HN_ENOMEM, "no memory for a row");
-    if (!rc) rc = hn_model_render(l->m, all, tools, NULL, false, &l->full, &l->said, e);
+    int rc =
+        all ? hn_model_render(l->m, l->row->prompt.messages, tools, l->row->kwargs, true, &l->text, NULL, e)
+            : hn_fail(e, HN_ENOMEM, "no memory for a row");
+    if (!rc) rc = hn_model_render(l->m, all, tools, l->row->kwargs, false, &l->full, &l->said, e);
     json_decref(all);
     if (rc) return rc;
     if (!l->said.n) return hn_fail(e, HN_EUNSUP, "the chat template writes nothing for the answer");
@@ -105,7 +106,7 @@ static int whole(loader *l, hn_err *e) {
     }
     hn_buf_clear(&l->full);
     l->said.n = 0;
-    rc = hn_model_render(l->m, p->messages, l->row->tools, NULL, false, &l->full, &l->said, e);
+    rc = hn_model_render(l->m, p->messages, l->row->tools, l->row->kwargs, false, &l->full, &l->said, e);
     if (!rc) rc = hn_model_encode(l->m, l->full.data ? l->full.data : "", l->full.n, false, &l->ids, e);
     if (!rc) rc = mark(l, 0, true, e);
     if (!rc && l->c->assistant_only_loss) mark_ranges(l, 0, 0, 0);

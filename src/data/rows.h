@@ -29,9 +29,10 @@ typedef struct hn_part {
 
 typedef struct hn_entry {
     hn_part prompt, answer, rejected;
-    bool label;    /* HN_ROWS_UNPAIRED: the completion is wanted */
-    json_t *tools; /* list for the chat template, or NULL */
-    json_t *row;   /* the whole row as the file has it: other columns go to reward functions */
+    bool label;     /* HN_ROWS_UNPAIRED: the completion is wanted */
+    json_t *tools;  /* list for the chat template, or NULL */
+    json_t *kwargs; /* further variables of the chat template, or NULL */
+    json_t *row;    /* the whole row as the file has it: other columns go to reward functions */
 } hn_entry;
 void hn_entry_release(hn_entry *r); /* frees the fields and zeroes them */
 

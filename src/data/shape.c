@@ -8,7 +8,7 @@
 
 const char *const hn_col_names[HN_COLS] = {
     "text",  "messages",    "conversations", "prompt", "completion", "chosen", "rejected",
-    "label", "instruction", "input",         "output", "system",     "tools",
+    "label", "instruction", "input",         "output", "system",     "tools",  "chat_template_kwargs",
 };
 
 #define BIT(c) (1u << (c))
@@ -118,7 +118,7 @@ bool hn_row_shape_same(const hn_row_shape *a, const hn_row_shape *b) {
 bool hn_row_shape_reads(const hn_row_shape *s, hn_col_name c) {
     if (s->used & BIT(c)) return true;
     if (c == HN_COL_INPUT) return (s->used & BIT(HN_COL_INSTRUCTION)) != 0;
-    return (c == HN_COL_SYSTEM || c == HN_COL_TOOLS) && s->chat;
+    return (c == HN_COL_SYSTEM || c == HN_COL_TOOLS || c == HN_COL_KWARGS) && s->chat;
 }
 
 void hn_row_shape_say(const hn_row_shape *s, const hn_names *names, hn_buf *out) {
@@ -327,13 +327,14 @@ static int read_label(const json_t *row, const hn_names *names, bool *label, hn_
     return HN_OK;
 }
 
-static int read_tools(const json_t *row, const hn_names *names, json_t **tools, hn_err *e) {
-    json_t *v = json_object_get(row, names->of[HN_COL_TOOLS]);
+/* A column of JSON, or of JSON written as text, for the chat template. */
+static int read_json(const json_t *row, const char *column, json_type type, json_t **out, hn_err *e) {
+    const char *what = type == JSON_ARRAY ? "a list" : "an object";
+    json_t *v = json_object_get(row, column);
     if (!v || json_is_null(v) || (json_is_string(v) && !*json_string_value(v))) return HN_OK;
-    *tools = json_is_string(v) ? json_loads(json_string_value(v), 0, NULL) : json_incref(v);
-    if (json_is_array(*tools)) return HN_OK;
-    return hn_fail(e, HN_EPARSE, "column '%s' must be a list, or a list written as JSON text",
-                   names->of[HN_COL_TOOLS]);
+    *out = json_is_string(v) ? json_loads(json_string_value(v), 0, NULL) : json_incref(v);
+    if (*out && json_typeof(*out) == type) return HN_OK;
+    return hn_fail(e, HN_EPARSE, "column '%s' must be %s, or %s written as JSON text", column, what, what);
 }
 
 /* ---- what two answers share ---- */
@@ -432,7 +433,8 @@ int hn_row_read(json_t *row, const hn_row_shape *s, const hn_names *names, hn_en
         if (!rc && s->kind != HN_ROWS_PROMPT) rc = answer(row, s, names, c, &out->answer, e);
     }
     if (!rc && s->kind == HN_ROWS_UNPAIRED) rc = read_label(row, names, &out->label, e);
-    if (!rc && s->chat) rc = read_tools(row, names, &out->tools, e);
+    if (!rc && s->chat) rc = read_json(row, names->of[HN_COL_TOOLS], JSON_ARRAY, &out->tools, e);
+    if (!rc && s->chat) rc = read_json(row, names->of[HN_COL_KWARGS], JSON_OBJECT, &out->kwargs, e);
     if (rc) hn_entry_release(out);
     return rc;
 }
@@ -444,6 +446,7 @@ void hn_entry_release(hn_entry *r) {
         json_decref(parts[i]->messages);
     }
     json_decref(r->tools);
+    json_decref(r->kwargs);
     json_decref(r->row);
     memset(r, 0, sizeof *r);
 }

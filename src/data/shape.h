@@ -19,6 +19,7 @@ typedef enum {
     HN_COL_OUTPUT,
     HN_COL_SYSTEM,
     HN_COL_TOOLS,
+    HN_COL_KWARGS,
     HN_COLS
 } hn_col_name;
 extern const char *const hn_col_names[HN_COLS];

@@ -157,6 +157,7 @@ void hn_model_close(hn_model *m) {
     hn_tmpl_free(m->tmpl);
     hn_tok_close(m->tok);
     hn_transformer_release(&m->net);
+    json_decref(m->template_kwargs);
     hn_free(m->dir);
     hn_free(m);
 }
@@ -217,11 +218,25 @@ int hn_model_render(const hn_model *m, json_t *messages, json_t *tools, json_t *
         const char *s = hn_tok_role_str(m->tok, (hn_tok_role)r);
         if (s) bad |= json_object_set_new(tokens, hn_tok_role_name((hn_tok_role)r), json_string(s));
     }
-    hn_chat c = { m->tmpl, messages, tools, tokens, kwargs, m->template_opts };
+    json_t *all = m->template_kwargs ? json_copy(m->template_kwargs) : NULL;
+    bad |= (m->template_kwargs && !all) || (all && kwargs && json_object_update(all, kwargs));
+    hn_chat c = { m->tmpl, messages, tools, tokens, all ? all : kwargs, m->template_opts };
     int rc = bad ? hn_fail(e, HN_ENOMEM, "no memory for a chat template's variables")
                  : hn_chat_render(&c, prompt, out, assistant, e);
     json_decref(tokens);
+    json_decref(all);
     return rc;
+}
+
+int hn_model_template(hn_model *m, const char *kwargs, const char *date, hn_err *e) {
+    m->template_opts.now = date;
+    if (date && !hn_tmpl_date(date))
+        return hn_fail(e, HN_EPARSE, "--template_date '%s' is not of the form YYYY-MM-DD [HH:MM:SS]", date);
+    if (!kwargs) return HN_OK;
+    int rc = hn_json_parse(&m->template_kwargs, kwargs, strlen(kwargs), "--chat_template_kwargs", e);
+    if (rc || json_is_object(m->template_kwargs)) return rc;
+    return hn_fail(e, HN_EPARSE,
+                   "--chat_template_kwargs must be a JSON object, as {\"enable_thinking\": false}");
 }
 
 int32_t hn_model_eos(const hn_model *m) {

@@ -17,6 +17,7 @@ typedef struct hn_model {
                  2]; /* ids that end an answer: generation_config's, else config's, else the tokenizer's */
     int n_stop;
     hn_tmpl_opts template_opts;
+    json_t *template_kwargs; /* further variables of every rendering; NULL: none */
 } hn_model;
 
 /* Reads a Hugging Face directory.  prec: how products read their inputs. */
@@ -30,6 +31,9 @@ int hn_model_save(const hn_model *m, const char *dir, hn_st_dtype dtype, bool re
 /* A second network with a copy of the weights, for a frozen reference. */
 int hn_model_copy(hn_transformer *to, const hn_transformer *from, hn_err *e);
 
+/* Further variables for the chat template (a JSON object as text) and the day that strftime_now shows
+ * (YYYY-MM-DD); NULL: none.  `date` must outlive the model.  HN_EPARSE names the option. */
+int hn_model_template(hn_model *m, const char *kwargs, const char *date, hn_err *e);
 /* Token ids of a text, appended to out; bytes that no token stands for are an error, not left out.
  * special: with the special tokens the tokenizer adds. */
 int hn_model_encode(const hn_model *m, const char *text, size_t n, bool special, hn_ids *out, hn_err *e);
@@ -38,7 +42,7 @@ int hn_model_encode(const hn_model *m, const char *text, size_t n, bool special,
 int hn_model_prompt(const hn_model *m, const char *text, json_t *messages, hn_ids *out, hn_err *e);
 /* The text of a conversation through the chat template; with `prompt`, up to where the assistant writes next.
  * The bytes the assistant has to write are appended to *assistant (NULL: not wanted).  kwargs: further
- * variables, or NULL. */
+ * variables, or NULL; they win over those of hn_model_template. */
 int hn_model_render(const hn_model *m, json_t *messages, json_t *tools, json_t *kwargs, bool prompt,
                     hn_buf *out, hn_ranges *assistant, hn_err *e);
 /* The id that ends a text without a template: the tokenizer's eos, else the first stop id; -1: there is none.

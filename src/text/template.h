@@ -50,6 +50,8 @@ void hn_spans_free(hn_spans *s);
  * and, if not NULL, to `spans` (begin is an offset into out->data).  Nothing is appended when
  * it fails: HN_EPARSE (the template's own raise_exception, or an operation Python refuses),
  * HN_EUNSUP (a construct not done here), HN_ERANGE (a limit of opts), HN_ENOMEM. */
+/* Is it a text that opts.now can be? */
+bool hn_tmpl_date(const char *text);
 int hn_tmpl_render(const hn_tmpl *t, json_t *vars, const hn_tmpl_opts *opts, hn_buf *out, hn_spans *spans,
                    hn_err *e);
 

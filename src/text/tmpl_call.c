@@ -140,16 +140,27 @@ static bool fn_raise(tm_run *r, const tm_call *c, tm_val *out) {
              : false;
 }
 
+static bool parse_date(const char *text, struct tm *day) {
+    memset(day, 0, sizeof *day);
+    const char *end = strptime(text, "%Y-%m-%d", day);
+    if (end && *end) end = strptime(end, " %H:%M:%S", day);
+    return end && !*end;
+}
+
+bool hn_tmpl_date(const char *text) {
+    struct tm day;
+    return parse_date(text, &day);
+}
+
 static bool fn_strftime(tm_run *r, const tm_call *c, tm_val *out) {
     if (c->a[0].kind != TM_STR) return tm_fail(r, HN_EPARSE, "strftime_now() needs a string");
     if (!r->opts.now)
         return tm_fail(
             r, HN_EUNSUP,
-            "the template asks for today's date, so its text would change with the day: pin a date");
-    struct tm day = { 0 };
-    const char *end = strptime(r->opts.now, "%Y-%m-%d", &day);
-    if (end && *end) end = strptime(end, " %H:%M:%S", &day);
-    if (!end || *end)
+            "the template asks for today's date, so its text would change with the day: pin a date "
+            "(--template_date 2024-07-26)");
+    struct tm day;
+    if (!parse_date(r->opts.now, &day))
         return tm_fail(r, HN_EPARSE, "the date '%s' is not of the form YYYY-MM-DD [HH:MM:SS]", r->opts.now);
     const char *p = tm_flat(r, c->a[0].u.s);
     char *fmt = p ? tm_get(r, c->a[0].u.s->n + 2) : NULL, buf[1024];
