@@ -5,6 +5,7 @@
 
 #include "cpu/kernels.h"
 #include "cpu/logp.h"
+#include "cpu/optim.h"
 #include "cpu/pack.h"
 #include "op/ops.h"
 
@@ -43,9 +44,16 @@ static size_t scratch(const hn_tensor *y) {
     return x && x->scratch ? x->scratch(y) : 0;
 }
 
+static void adamw(float *w, float *m, float *v, const float *g, int64_t n, const hn_adamw_now *a) {
+    HN_TIER_PICK(hn_adamw_run)(w, m, v, g, n, a);
+}
+static double sum_squares(const float *g, int64_t n) { return HN_TIER_PICK(hn_sum_squares)(g, n); }
+
 const hn_backend hn_backend_cpu = { .name = "cpu",
                                     .kernel = kernel,
                                     .scratch = scratch,
                                     .side = hn_weight_pack_set,
                                     .side_free = hn_weight_pack_free,
-                                    .row_logp = hn_cpu_row_logp };
+                                    .row_logp = hn_cpu_row_logp,
+                                    .adamw = adamw,
+                                    .sum_squares = sum_squares };

@@ -115,43 +115,60 @@ hn_tensor *hn_params_leaf(hn_params *p, hn_tape *t, int weight, bool train) {
 }
 
 /* ---- AdamW ---- */
+/* In the order PyTorch computes it: decay, moments, then value -= lr/(1-b1^t) * m / (sqrt(v)/sqrt(1-b2^t) +
+ * eps). */
+static void adamw(hn_real *restrict w, hn_real *restrict m, hn_real *restrict v, const hn_real *restrict g,
+                  int64_t n, const hn_adamw_now *a) {
+    for (int64_t i = 0; i < n; i++) {
+        hn_real x = g[i] * a->scale;
+        m[i] = a->beta1 * m[i] + a->rest1 * x;
+        v[i] = a->beta2 * v[i] + a->rest2 * x * x;
+        w[i] = w[i] * a->decay - a->lr * m[i] / ((hn_real)sqrt(v[i]) * a->root2 + a->eps);
+    }
+}
+
 typedef struct {
-    const hn_adamw *o;
     hn_params *p;
-    hn_real lr, root2, decay, scale;
+    hn_adamw_now now;
     int64_t at;
 } step_ctx;
 
-/* In the order PyTorch computes it: decay, moments, then value -= lr/(1-b1^t) * m / (sqrt(v)/sqrt(1-b2^t) +
- * eps). */
 static void step_slice(void *ctx, int64_t lo, int64_t hi) {
     const step_ctx *s = ctx;
-    const hn_real b1 = (hn_real)s->o->beta1, b2 = (hn_real)s->o->beta2, eps = (hn_real)s->o->eps;
-    const hn_real c1 = (hn_real)(1 - s->o->beta1), c2 = (hn_real)(1 - s->o->beta2);
-    hn_real *restrict w = s->p->value + s->at, *restrict m = s->p->moment[0] + s->at;
-    hn_real *restrict v = s->p->moment[1] + s->at;
-    const hn_real *restrict g0 = s->p->grad + s->at;
-    for (int64_t i = lo; i < hi; i++) {
-        hn_real g = g0[i] * s->scale;
-        m[i] = b1 * m[i] + c1 * g;
-        v[i] = b2 * v[i] + c2 * g * g;
-        w[i] = w[i] * s->decay - s->lr * m[i] / ((hn_real)sqrt(v[i]) * s->root2 + eps);
-    }
+    const hn_params *p = s->p;
+    int64_t i = s->at + lo;
+    (p->backend->adamw ? p->backend->adamw : adamw)(p->value + i, p->moment[0] + i, p->moment[1] + i,
+                                                    p->grad + i, hi - lo, &s->now);
 }
 
 void hn_adamw_step(const hn_adamw *o, hn_params *p, double lr, int64_t step, double scale) {
     double c1 = 1 - pow(o->beta1, (double)step), c2 = 1 - pow(o->beta2, (double)step);
-    step_ctx s = { o, p, (hn_real)(lr / c1), (hn_real)(1 / sqrt(c2)), 1, (hn_real)scale, 0 };
+    step_ctx s = { .p = p };
+    s.now = (hn_adamw_now){ .beta1 = (hn_real)o->beta1,
+                            .rest1 = (hn_real)(1 - o->beta1),
+                            .beta2 = (hn_real)o->beta2,
+                            .rest2 = (hn_real)(1 - o->beta2),
+                            .lr = (hn_real)(lr / c1),
+                            .root2 = (hn_real)(1 / sqrt(c2)),
+                            .eps = (hn_real)o->eps,
+                            .scale = (hn_real)scale };
     for (int64_t k = 0; k < p->n; k++) {
         s.at = p->list[k].at;
-        s.decay = (hn_real)(p->list[k].decay ? 1 - lr * o->weight_decay : 1);
+        s.now.decay = (hn_real)(p->list[k].decay ? 1 - lr * o->weight_decay : 1);
         hn_parallel(p->list[k].count, 1 << 14, step_slice, &s);
     }
 }
 
 enum { NORM_BLOCK = 1 << 14 };
 
+static double sum_squares(const hn_real *g, int64_t n) {
+    double lane[8] = { 0 };
+    for (int64_t i = 0; i < n; i++) lane[i & 7] += (double)g[i] * g[i];
+    return ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
+}
+
 typedef struct {
+    double (*sum)(const hn_real *g, int64_t n);
     const hn_real *g;
     int64_t n;
     double *part;
@@ -160,11 +177,8 @@ typedef struct {
 static void norm_slice(void *ctx, int64_t lo, int64_t hi) {
     const norm_ctx *s = ctx;
     for (int64_t b = lo; b < hi; b++) {
-        int64_t end = (b + 1) * NORM_BLOCK < s->n ? (b + 1) * NORM_BLOCK : s->n;
-        double lane[8] = { 0 };
-        for (int64_t i = b * NORM_BLOCK; i < end; i++) lane[i & 7] += (double)s->g[i] * s->g[i];
-        s->part[b] =
-            ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
+        int64_t at = b * NORM_BLOCK, n = s->n - at < NORM_BLOCK ? s->n - at : NORM_BLOCK;
+        s->part[b] = s->sum(s->g + at, n);
     }
 }
 
@@ -175,7 +189,8 @@ double hn_params_grad_norm(const hn_params *p) {
     while (left > 0) { /* in stretches, so that no allocation is needed */
         int64_t n = left < (int64_t)MOST * NORM_BLOCK ? left : (int64_t)MOST * NORM_BLOCK;
         int64_t blocks = (n + NORM_BLOCK - 1) / NORM_BLOCK;
-        norm_ctx s = { p->grad + at, n, part };
+        norm_ctx s = { p->backend->sum_squares ? p->backend->sum_squares : sum_squares, p->grad + at, n,
+                       part };
         hn_parallel(blocks, 4, norm_slice, &s);
         for (int64_t b = 0; b < blocks; b++) sum += part[b];
         at += n;

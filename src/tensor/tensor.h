@@ -108,6 +108,11 @@ typedef int hn_kernel_fn(const hn_tensor *y, hn_err *e);
 typedef struct hn_row {                /* what op logp says of one token, from a whole row of logits */
     hn_real logp, logp1, entropy, lse; /* at temperature, at 1, and the last two at temperature */
 } hn_row;
+typedef struct hn_adamw_now {           /* what AdamW does to a number at this step (nn/params.c) */
+    hn_real beta1, rest1, beta2, rest2; /* rest: 1 - beta */
+    hn_real lr, root2, eps;             /* lr / (1 - beta1^t), 1 / sqrt(1 - beta2^t) */
+    hn_real decay, scale;               /* factors of the weight and of the gradient */
+} hn_adamw_now;
 typedef struct hn_backend {
     const char *name;
     hn_kernel_fn *(*kernel)(const hn_tensor *y);
@@ -120,6 +125,9 @@ typedef struct hn_backend {
     /* Token `id` in a row of logits: the bits that its op logp computes from the same logits (softmax.h).
      * NULL: the reference. */
     void (*row_logp)(const hn_real *logit, int64_t vocab, int32_t id, double temperature, hn_row *row);
+    /* The optimiser's loops, with the bits of the plain ones in nn/params.c.  NULL: those. */
+    void (*adamw)(hn_real *w, hn_real *m, hn_real *v, const hn_real *g, int64_t n, const hn_adamw_now *a);
+    double (*sum_squares)(const hn_real *g, int64_t n);
 } hn_backend;
 extern const hn_backend hn_backend_ref; /* no overrides */
 
