@@ -7,6 +7,11 @@ void HN_TIERED(hn_vec_exp)(float *y, const float *x, int64_t n) {
     for (int64_t i = 0; i < n; i += VL) vstore_n(y + i, n - i, vexp(vload_n(x + i, n - i)));
 }
 
+void HN_TIERED(hn_vec_weights)(float *y, const float *x, int64_t n, float top, float by) {
+    V t = vset1(top), s = vset1(by);
+    for (int64_t i = 0; i < n; i += VL) vstore_n(y + i, n - i, vexp(vmul(vsub(vload_n(x + i, n - i), t), s)));
+}
+
 float HN_TIERED(hn_vec_sum)(const float *x, int64_t n) {
     V s = vzero();
     for (int64_t i = 0; i < n; i += VL) s = vadd(s, vload_n(x + i, n - i));

@@ -1,93 +1,127 @@
 /* sample.c - one token from a row of logits: temperature, top-k, top-p, min-p, then inverse CDF.
  *
  * The draw is a pure function of (logits, settings, u).  Filters are applied in the order of `transformers`:
- * top-k, top-p (the smallest set whose probability reaches top_p), min-p (relative to the likeliest). */
+ * top-k, top-p (the smallest set whose probability reaches top_p), min-p (relative to the likeliest).  Each
+ * of them keeps the tokens above a weight, and of those that have just this weight the first ones; the weight
+ * is found by its bits from the top, counting (or summing) what lies above, so nothing is sorted. */
 #include "gen/gen.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-typedef struct {
-    float p;
-    int32_t id;
-} cand;
+#include "cpu/vec.h"
 
-size_t hn_sample_scratch(int64_t n) { return (size_t)n * (sizeof(cand) + sizeof(float)); }
+enum { DIGIT = 11, DIGITS = 1 << DIGIT, RUN = 64 };
+
+size_t hn_sample_scratch(int64_t n) {
+    return (size_t)n * sizeof(float) + (size_t)(n / RUN + 1) * sizeof(double) +
+           DIGITS * (sizeof(double) + sizeof(int64_t));
+}
 
 static int32_t argmax(const hn_real *z, int64_t n) {
-    int64_t best = 0;
-    for (int64_t i = 1; i < n; i++)
-        if (z[i] > z[best]) best = i;
-    return (int32_t)best;
+    float top = hn_vec_max(z, n);
+    for (int64_t i = 0; i < n; i++)
+        if (z[i] == top) return (int32_t)i;
+    return 0; /* all are NaN */
 }
 
-/* e^x for x <= 0 in plain arithmetic, so that the compiler vectorises the loop; 0 below -87. */
-static inline float exp_neg(float x) {
-    float y = x < -87.0f ? -87.0f : x;
-    float k = y * 1.44269504f;
-    int32_t n = (int32_t)(k - 0.5f); /* k <= 0: nearest integer */
-    float r = y - (float)n * 0.693359375f + (float)n * 2.12194440e-4f;
-    float q = 1 + r * (1 + r * (0.5f + r * (0.166666667f +
-                                            r * (0.0416666667f + r * (8.3333333e-3f + r * 1.388889e-3f)))));
-    int32_t bits = (n + 127) << 23;
-    float s;
-    memcpy(&s, &bits, sizeof s);
-    return x < -87.0f ? 0.0f : q * s;
+typedef struct weights {
+    float *p;       /* [n] e^((z - max) / temperature): the likeliest has 1 */
+    double *run;    /* sums of RUN weights; shares its memory with nothing */
+    double *mass;   /* [DIGITS] scratch of cut */
+    int64_t *count; /* [DIGITS] */
+    int64_t n;
+} weights;
+
+/* What is kept: weights above `least`, and the first `ties` of those equal to it. */
+typedef struct kept {
+    float least;
+    int64_t ties;
+} kept;
+
+static uint32_t bits_of(float x) { /* grows with x >= 0 */
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
 }
 
-static int likelier(const void *a, const void *b) {
-    const cand *x = a, *y = b;
-    return x->p != y->p ? (x->p < y->p ? 1 : -1) : (x->id > y->id) - (x->id < y->id);
+/* From the likeliest down: where `most` tokens, or `reach` of mass, whichever is met first, are there. */
+static kept cut(const weights *w, int64_t most, double reach) {
+    uint32_t prefix = 0;
+    int64_t above = 0;
+    double sum = 0;
+    for (int shift = 22; shift >= 0; shift -= DIGIT) { /* bits 31 (0), then three digits of 11: 22, 11, 0 */
+        memset(w->mass, 0, DIGITS * sizeof *w->mass);
+        memset(w->count, 0, DIGITS * sizeof *w->count);
+        for (int64_t i = 0; i < w->n; i++) {
+            uint32_t u = bits_of(w->p[i]);
+            if (!(w->p[i] > 0)) continue;
+            if (shift < 22 && u >> (shift + DIGIT) != prefix) continue;
+            w->mass[u >> shift & (DIGITS - 1)] += w->p[i];
+            w->count[u >> shift & (DIGITS - 1)]++;
+        }
+        int d = DIGITS - 1,
+            low = d; /* low: the lowest that holds something, should the mass never be reached */
+        for (; d >= 0; d--) {
+            if (!w->count[d]) continue;
+            low = d;
+            if (above + w->count[d] >= most || sum + w->mass[d] >= reach) break;
+            above += w->count[d], sum += w->mass[d];
+        }
+        if (d < 0) d = low, above -= w->count[d], sum -= w->mass[d];
+        prefix = prefix << DIGIT | (uint32_t)d;
+    }
+    kept k = { .ties = w->count[prefix & (DIGITS - 1)] };
+    memcpy(&k.least, &prefix, sizeof prefix);
+    double need = ceil((reach - sum) / k.least);
+    if (need < (double)k.ties) k.ties = need < 1 ? 1 : (int64_t)need;
+    if (most - above < k.ties) k.ties = most - above;
+    return k;
 }
 
-/* Keeps the candidates the filters allow, likeliest first; returns how many. */
-static int64_t filter(cand *c, int64_t n, const hn_sampling *how, double total) {
-    qsort(c, (size_t)n, sizeof *c, likelier);
-    int64_t keep = how->top_k > 0 && how->top_k < n ? how->top_k : n;
-    if (keep < n) {
-        total = 0;
-        for (int64_t i = 0; i < keep; i++) total += c[i].p;
+/* Weights that are not kept become 0. */
+static void drop(const weights *w, kept k) {
+    for (int64_t i = 0; i < w->n; i++)
+        if (w->p[i] < k.least || (w->p[i] == k.least && k.ties-- <= 0)) w->p[i] = 0;
+}
+
+static double sum_runs(const weights *w) {
+    double total = 0;
+    for (int64_t r = 0; r * RUN < w->n; r++) {
+        double lane[8] = { 0 };
+        for (int64_t i = r * RUN, end = i + RUN < w->n ? i + RUN : w->n; i < end; i++) lane[i & 7] += w->p[i];
+        w->run[r] = ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
+        total += w->run[r];
     }
-    if (how->top_p < 1) {
-        double sum = 0;
-        int64_t i = 0;
-        while (i < keep && sum < how->top_p * total) sum += c[i++].p;
-        keep = i > 0 ? i : 1;
+    return total;
+}
+
+static void filter(const weights *w, const hn_sampling *how, double *total) {
+    if (how->top_k > 0 && how->top_k < w->n) {
+        drop(w, cut(w, how->top_k, INFINITY));
+        *total = sum_runs(w);
     }
-    if (how->min_p > 0) {
-        int64_t i = 1;
-        while (i < keep && c[i].p >= how->min_p * c[0].p) i++;
-        keep = i;
-    }
-    return keep;
+    if (how->top_p < 1) drop(w, cut(w, w->n, how->top_p * *total));
+    if (how->min_p > 0) drop(w, (kept){ (float)how->min_p, w->n });
+    *total = sum_runs(w);
 }
 
 int32_t hn_sample(const hn_real *logits, int64_t n, const hn_sampling *how, double u, void *scratch) {
-    int32_t top = argmax(logits, n);
+    int32_t top = argmax(logits, n), last = top;
     if (how->temperature <= 0 || how->top_k == 1) return top;
-    cand *c = scratch;
-    float *p = (float *)(void *)(c + n);
-    const float by = (float)(1 / how->temperature), m = (float)logits[top];
-    for (int64_t i = 0; i < n; i++) p[i] = exp_neg(((float)logits[i] - m) * by);
-    double total = 0, sum = 0;
-    for (int64_t i = 0; i < n; i++) total += p[i];
-    if (!how->top_k && how->top_p >= 1 && how->min_p <= 0) {
-        int32_t last = top;
-        for (int64_t i = 0; i < n; i++) {
-            if (!(p[i] > 0)) continue;
-            last = (int32_t)i;
-            if ((sum += p[i]) > u * total) return last;
-        }
-        return last;
+    weights w = { .n = n, .run = scratch };
+    w.mass = w.run + n / RUN + 1;
+    w.count = (int64_t *)(void *)(w.mass + DIGITS);
+    w.p = (float *)(void *)(w.count + DIGITS);
+    hn_vec_weights(w.p, logits, n, logits[top], (float)(1 / how->temperature));
+    double total = sum_runs(&w), sum = 0;
+    if (how->top_k > 0 || how->top_p < 1 || how->min_p > 0) filter(&w, how, &total);
+    int64_t r = 0, runs = (n + RUN - 1) / RUN;
+    while (r < runs - 1 && sum + w.run[r] <= u * total) sum += w.run[r++];
+    for (int64_t i = r * RUN; i < n; i++) { /* to the end: roundings may leave the run without the draw */
+        if (!(w.p[i] > 0)) continue;
+        last = (int32_t)i;
+        if ((sum += w.p[i]) > u * total) return last;
     }
-    int64_t k = 0;
-    for (int64_t i = 0; i < n; i++)
-        if (p[i] > 0) c[k++] = (cand){ p[i], (int32_t)i };
-    k = filter(c, k, how, total);
-    total = 0;
-    for (int64_t i = 0; i < k; i++) total += c[i].p;
-    for (int64_t i = 0; i < k; i++)
-        if ((sum += c[i].p) > u * total) return c[i].id;
-    return c[k - 1].id;
+    return last;
 }
