@@ -23,6 +23,22 @@ begin init
     cmp -s m/model.safetensors m2/model.safetensors && grep -q my_own_key m/config.json
 end $?
 
+begin gguf_there_and_back
+said() { "$hone" generate --model "$1" --prompt "Q: Tom has 3" --temperature 0 --max_new_tokens 40 --quiet; }
+"$hone" convert --to gguf --model m --out m.gguf --quiet | grep -q "20 tensors in f32, 300 tokens (smollm); read again" &&
+    "$hone" convert --from gguf --model m.gguf --out g --quiet | grep -q "in float32, 300 tokens (smollm)" &&
+    [ "$(said m)" = "$(said g)" ] && "$hone" convert --to gguf --model g --out g.gguf --quiet >/dev/null &&
+    [ "$(tail -c 90000 m.gguf | cksum)" = "$(tail -c 90000 g.gguf | cksum)" ] &&
+    "$hone" convert --to gguf --type q8_0 --model m --out q.gguf --quiet >/dev/null &&
+    [ "$(wc -c <q.gguf)" -lt "$(($(wc -c <m.gguf) / 2))" ] &&
+    "$hone" convert --from gguf --model q.gguf --out q --quiet >/dev/null && said q >/dev/null &&
+    head -c 30000 m.gguf >cut.gguf && refused 1 "truncated" convert --from gguf --model cut.gguf --out x &&
+    [ ! -e x ] && refused 2 "no type named 'q4'" convert --to gguf --type q4 --model m --out x.gguf &&
+    refused 2 "is a directory" convert --to gguf --model m --out m2 &&
+    refused 2 "either --from or --to" convert --to gguf --from gguf --model m --out x &&
+    refused 1 "does not begin with" convert --from gguf --model m/model.safetensors --out x
+end $?
+
 begin sft_saves_and_resumes
 sft="--model m --task arith --train_items 30 --per_device_train_batch_size 5 --max_steps 6 --save_steps 2 --learning_rate 1e-3 --max_length 256 --quiet"
 "$hone" sft $sft --out a >/dev/null && "$hone" sft $sft --out b >/dev/null &&

@@ -1,21 +1,30 @@
-/* convert.c - `hone convert`: checkpoints of other programs as Hugging Face directories. */
-#include "cli/cli.h"
+/* convert.c - `hone convert`: models of other programs as Hugging Face directories, and GGUF out of them. */
+#include "cli/convert.h"
 #include "format/llama2c.h"
 #include "text/tokenizer.h"
 
 #include <string.h>
 
 typedef struct {
-    const char *from, *tokenizer;
+    const char *from, *to, *type, *tokenizer;
 } convert_options;
 
 static const hn_opt table[] = {
     { .name = "from",
-      .help = "the format: llama2c",
+      .help = "the format that is read: llama2c, gguf",
       .type = HN_OPT_STR,
       .at = offsetof(convert_options, from) },
+    { .name = "to",
+      .help = "the format that is written from a directory: gguf",
+      .type = HN_OPT_STR,
+      .at = offsetof(convert_options, to) },
+    { .name = "type",
+      .help = "to gguf: the matrices as f32, f16, bf16 or q8_0",
+      .type = HN_OPT_STR,
+      .at = offsetof(convert_options, type),
+      .sdef = "f32" },
     { .name = "tokenizer",
-      .help = "llama2c: its tokenizer file (tok512.bin)",
+      .help = "from llama2c: its tokenizer file (tok512.bin)",
       .type = HN_OPT_STR,
       .at = offsetof(convert_options, tokenizer) },
     { 0 },
@@ -23,24 +32,34 @@ static const hn_opt table[] = {
 
 static int save_tokenizer(void *ctx, const char *dir, hn_err *e) { return hn_tok_save(ctx, dir, e); }
 
-static int work(hn_cli *c, const convert_options *o) {
+static int from_llama2c(hn_cli *c, const char *tokenizer) {
     hn_err *e = &c->err;
     hn_hfconfig k;
     hn_tok *tok = NULL;
-    int rc = hn_cli_need(c, "from", o->from);
-    if (!rc && strcmp(o->from, "llama2c"))
-        rc = hn_cli_usage(c, "no format named '%s': there is llama2c", o->from);
-    if (!rc) rc = hn_cli_need(c, "model", c->common.model);
-    if (!rc) rc = hn_cli_need(c, "tokenizer", o->tokenizer);
-    if (!rc) rc = hn_cli_need(c, "out", c->common.out);
+    int rc = hn_cli_need(c, "tokenizer", tokenizer);
     if (!rc) rc = hn_llama2c_shape(&k, c->common.model, e);
-    if (!rc) rc = hn_tok_from_llama2c(&tok, o->tokenizer, k.vocab_size, e);
+    if (!rc) rc = hn_tok_from_llama2c(&tok, tokenizer, k.vocab_size, e);
     if (!rc) rc = hn_llama2c_convert(c->common.model, c->common.out, save_tokenizer, tok, e);
     if (!rc)
         printf("%s: %s, %.2f M parameters, vocabulary %d\n", c->common.out, hn_arch_name(k.arch),
                1e-6 * (double)hn_hfconfig_params(&k), k.vocab_size);
     hn_tok_close(tok);
     return rc;
+}
+
+static int work(hn_cli *c, const convert_options *o) {
+    const char *from = o->from, *to = o->to;
+    int rc = HN_OK;
+    if (from && to) return hn_cli_usage(c, "either --from or --to: the other side is a directory");
+    if (!to) rc = hn_cli_need(c, "from", from);
+    if (!rc && from && strcmp(from, "llama2c") && strcmp(from, "gguf"))
+        rc = hn_cli_usage(c, "no format named '%s': there are llama2c and gguf", from);
+    if (!rc && to && strcmp(to, "gguf")) rc = hn_cli_usage(c, "no format named '%s': there is gguf", to);
+    if (!rc) rc = hn_cli_need(c, "model", c->common.model);
+    if (!rc) rc = hn_cli_need(c, "out", c->common.out);
+    if (rc) return rc;
+    if (to) return hn_cli_to_gguf(c, o->type);
+    return strcmp(from, "gguf") ? from_llama2c(c, o->tokenizer) : hn_cli_from_gguf(c);
 }
 
 static int run(int argc, char **argv) {
@@ -55,7 +74,9 @@ static int run(int argc, char **argv) {
 
 const hn_command hn_command_convert = {
     "convert",
-    "checkpoints of other programs as Hugging Face directories\n"
-    "usage: hone convert --from llama2c --model stories260K.bin --tokenizer tok512.bin --out DIR",
+    "models of other programs as Hugging Face directories, and GGUF out of them\n"
+    "usage: hone convert --from llama2c --model stories260K.bin --tokenizer tok512.bin --out DIR\n"
+    "       hone convert --from gguf --model FILE.gguf --out DIR\n"
+    "       hone convert --to gguf --type f32|f16|bf16|q8_0 --model DIR --out FILE.gguf",
     run
 };

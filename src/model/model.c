@@ -76,26 +76,34 @@ static int template_of_config(const char *path, char **text, hn_err *e) {
     return rc;
 }
 
-static int open_template(hn_model *m, const char *dir, hn_err *e) {
+int hn_model_template_text(const char *dir, char **text, size_t *n, hn_err *e) {
     hn_buf path = { 0 };
-    char *text = NULL;
-    size_t n = 0;
     int rc = HN_OK;
+    *text = NULL;
+    *n = 0;
     if (!hn_path_join(&path, dir, "chat_template.jinja")) goto oom;
     if (hn_path_exists(path.data)) {
-        rc = hn_file_read(path.data, &text, &n, e);
+        rc = hn_file_read(path.data, text, n, e);
     } else {
         if (!hn_path_join(&path, dir, "tokenizer_config.json")) goto oom;
-        rc = template_of_config(path.data, &text, e);
-        n = text ? strlen(text) : 0;
+        rc = template_of_config(path.data, text, e);
+        *n = *text ? strlen(*text) : 0;
     }
-    if (!rc && text) rc = hn_tmpl_new(&m->tmpl, text, n, path.data, e);
-    hn_free(text);
     hn_buf_free(&path);
     return rc;
 oom:
     hn_buf_free(&path);
     return hn_fail(e, HN_ENOMEM, "no memory for a path");
+}
+
+static int open_template(hn_model *m, const char *dir, hn_err *e) {
+    char *text, name[400];
+    size_t n;
+    int rc = hn_model_template_text(dir, &text, &n, e);
+    snprintf(name, sizeof name, "%.370s: chat template", dir);
+    if (!rc && text) rc = hn_tmpl_new(&m->tmpl, text, n, name, e);
+    hn_free(text);
+    return rc;
 }
 
 static void add_stop(hn_model *m, int32_t id) {

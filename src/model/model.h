@@ -28,6 +28,9 @@ int hn_model_load(hn_model *m, const char *dir, hn_err *e);
 /* Writes an ordinary directory, in one step (hn_hfdir_save).  more: further files before it gets its name. */
 int hn_model_save(const hn_model *m, const char *dir, hn_st_dtype dtype, bool replace,
                   int (*more)(void *ctx, const char *dir, hn_err *e), void *ctx, hn_err *e);
+/* The chat template of a directory, from chat_template.jinja or tokenizer_config.json; *text is the caller's
+ * (hn_free), NULL where there is none. */
+int hn_model_template_text(const char *dir, char **text, size_t *n, hn_err *e);
 /* A second network with a copy of the weights, for a frozen reference. */
 int hn_model_copy(hn_transformer *to, const hn_transformer *from, hn_err *e);
 
