@@ -14,7 +14,8 @@
 
 enum {
     TOK_MAX_ID = 1 << 22,    /* far above any real vocabulary; bounds what a hostile file makes us allocate */
-    TOK_MAX_STEPS = 12,      /* normalizers and pre-tokenizers together */
+    TOK_MAX_STEPS = 24,      /* normalizers and pre-tokenizers together */
+    TOK_MAX_STAGES = 8,      /* decoders */
     TOK_MAX_ADDED_LEN = 4096 /* bytes of an added token; bounds the search for one */
 };
 
@@ -105,26 +106,47 @@ bool tok_charsmap_get(const tok_charsmap *m, bool shortest, const char *s, size_
 /* Radford et al. 2019: contractions, then a word, a number or other signs with the space before, then space.
  */
 #define TOK_GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
-typedef enum { TOK_FIND_REGEX, TOK_FIND_TEXT, TOK_FIND_NUMERIC } tok_find;
+typedef enum { TOK_FIND_REGEX, TOK_FIND_TEXT, TOK_FIND_CLASS } tok_find;
 typedef struct tok_pattern {
     tok_find kind;
     pcre2_code *re;
     tok_key text;
+    bool (*is)(int32_t cp); /* CLASS: one character at a time */
 } tok_pattern;
 
 typedef enum { TOK_ISOLATED, TOK_REMOVED, TOK_MERGED_PREV, TOK_MERGED_NEXT, TOK_CONTIGUOUS } tok_behavior;
-typedef enum { TOK_NORMAL, TOK_REPLACE, TOK_PREPEND, TOK_SPLIT, TOK_SENTENCE } tok_step_kind;
+typedef enum {
+    TOK_NORMAL,
+    TOK_LOWER,
+    TOK_UNMARK,
+    TOK_TRIM,
+    TOK_SPELL,
+    TOK_PRECOMPILED,
+    TOK_SENTENCE,
+    TOK_REPLACE,
+    TOK_PREPEND,
+    TOK_SPLIT
+} tok_step_kind;
 typedef struct tok_step {
     tok_step_kind kind;
     tok_pattern pattern;   /* REPLACE, SPLIT */
     tok_key text;          /* REPLACE, PREPEND: what is put there */
-    bool compose;          /* NORMAL: to composed characters (NFC), else decomposed (NFD) */
+    bool compose, compat;  /* NORMAL: to composed characters, else decomposed; compatible ones as well */
+    bool left, right;      /* TRIM: space off the beginning, off the end */
     bool unless, at_start; /* PREPEND: not before itself; only where the source begins */
     tok_behavior behavior; /* SPLIT */
     bool invert;
 } tok_step;
 
-typedef enum { TOK_DEC_JOIN, TOK_DEC_SPACED, TOK_DEC_META } tok_decoder;
+/* ---- decoders that work token by token ---- */
+typedef enum { TOK_DEC_REPLACE, TOK_DEC_STRIP, TOK_DEC_META, TOK_DEC_WORDS, TOK_DEC_UNSPELL } tok_dec;
+typedef struct tok_stage {
+    tok_dec kind;
+    tok_pattern pattern; /* REPLACE */
+    tok_key text;        /* what is put there; the character that is stripped; the mark; the prefix */
+    int start, stop;     /* STRIP; META: start 1 where the first token loses its marks */
+    bool tidy;           /* WORDS */
+} tok_stage;
 
 typedef struct tok_file {
     const char *name;
@@ -133,6 +155,7 @@ typedef struct tok_file {
 } tok_file;
 enum { TOK_JSON, TOK_CONFIG, TOK_SP, TOK_FILES = 9 }; /* places in hn_tok.file */
 
+struct tok_work;
 struct hn_tok {
     char *dir; /* for messages */
     tok_file file[TOK_FILES];
@@ -168,11 +191,15 @@ struct hn_tok {
     pcre2_general_context *pcre;
     int32_t *before, *after; /* what the post-processor adds */
     int64_t n_before, n_after, cap_before, cap_after;
-    tok_decoder decoder;
-    bool dec_bytes;           /* <0x..> tokens are bytes */
-    tok_key dec_strip;        /* a character stripped from the beginning of a text ... */
-    int dec_strip_n;          /* ... at most so often */
-    tok_key dec_from, dec_to; /* Replace */
+    tok_stage stage[TOK_MAX_STAGES];
+    int n_stage;
+    bool dec_join;          /* no decoder: tokens with spaces between them */
+    bool dec_first;         /* the first token of a text is rendered in another way */
+    bool dec_spelled;       /* tokens are bytes one and all */
+    bool dec_bytes;         /* <0x..> tokens are bytes */
+    tok_key dec_strip;      /* a character stripped from the beginning of a text ... */
+    int dec_strip_n;        /* ... at most so often */
+    int16_t byte_of[0x200]; /* the byte-level alphabet, or -1 */
     char *role[HN_TOK_ROLES];
     int32_t role_id[HN_TOK_ROLES];
     hn_arena *arena; /* small strings of steps and decoder */
@@ -210,13 +237,22 @@ int tok_pieces_finish(hn_tok *t, hn_err *e);
 /* tok_vocab.c */
 int tok_name_token(hn_tok *t, int32_t id, const char *s, size_t *used, hn_err *e);
 int tok_vocab_load(hn_tok *t, const json_t *root, hn_err *e);
+/* tok_render.c */
 int tok_byte_of(int32_t cp); /* the byte a character of the byte-level alphabet stands for, or -1 */
-/* k with what the decoder replaces replaced, in out: room for k.n + k.n / from.n * to.n bytes. */
-tok_key tok_replaced(const hn_tok *t, tok_key k, char *out);
-int tok_byte_char(unsigned byte, char out[4]); /* and back; returns the length */
+int tok_byte_char(unsigned byte, char out[4]);             /* and back; returns the length */
+int tok_byte_token(tok_key k);                             /* the byte of a token spelled <0x..>, or -1 */
+bool tok_unspell(const hn_tok *t, tok_key k, hn_buf *out); /* false: not of that alphabet; out as before */
+/* What a token spelled k stands for, left in a; b is scratch. */
+int tok_render(struct tok_work *w, tok_key k, bool first, hn_buf *a, hn_buf *b);
 /* tok_parts.c */
 int tok_parts_load(hn_tok *t, const json_t *root, hn_err *e);
 void tok_parts_free(hn_tok *t);
+int tok_unknown_part(const char *where, const char *type, const char *why, hn_err *e);
+int tok_keep(hn_tok *t, const json_t *v, tok_key *k, const char *where, hn_err *e); /* v: a string */
+int tok_pattern_load(hn_tok *t, tok_pattern *p, const json_t *o, const char *where, hn_err *e);
+int tok_metaspace_scheme(const json_t *o, const json_t **mark);
+/* tok_post.c */
+int tok_post_load(hn_tok *t, const json_t *root, hn_err *e);
 /* tok_regex.c */
 int tok_regex_compile(hn_tok *t, tok_pattern *p, const char *src, hn_err *e);
 /* tok_added.c */
@@ -293,5 +329,8 @@ void tok_work_free(tok_work *w);
 int tok_split(tok_work *w, int k, tok_view v);
 int tok_pattern_next(tok_work *w, const tok_pattern *p, tok_view v, size_t from, size_t *begin, size_t *end);
 /* tok_norm.c */
-int tok_normal(tok_work *w, bool composing, tok_view v, tok_draft *d); /* 1: unchanged, d untouched */
+int tok_normal(tok_work *w, const tok_step *p, tok_view v, tok_draft *d); /* 1: unchanged, d untouched */
+/* tok_letters.c: the same for what is done character by character */
+int tok_letters(tok_work *w, const tok_step *p, tok_view v, tok_draft *d);
+int tok_precompiled(tok_work *w, tok_view v, tok_draft *d);
 #endif

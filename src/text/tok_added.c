@@ -40,12 +40,14 @@ int32_t tok_trie_longest(const tok_trie *r, const char *s, size_t n, size_t *len
 }
 
 /* A token that is found by its normalized spelling also decodes to it. */
-static int respell(hn_tok *t, int32_t id, tok_view v) {
-    size_t grown = t->dec_from.n ? v.n / (size_t)t->dec_from.n * (size_t)t->dec_to.n : 0;
-    char *out = hn_arena_get(t->arena, v.n + grown + 1);
-    if (!out) return HN_ENOMEM;
-    t->text[id] = tok_replaced(t, (tok_key){ v.s, (int32_t)v.n }, out);
-    return HN_OK;
+static int respell(tok_work *w, hn_tok *t, int32_t id, tok_view v) {
+    hn_buf a = { 0 }, b = { 0 };
+    int rc = tok_render(w, (tok_key){ v.s, (int32_t)v.n }, false, &a, &b);
+    if (!rc && !(t->text[id].s = hn_arena_str(t->arena, a.data, a.n))) rc = HN_ENOMEM;
+    if (!rc) t->text[id].n = (int32_t)a.n;
+    hn_buf_free(&a);
+    hn_buf_free(&b);
+    return rc;
 }
 
 /* Tokens marked normalized are looked for in normalized text, so it is their normalized spelling that
@@ -59,7 +61,7 @@ int tok_added_load(hn_tok *t, hn_err *e) {
         tok_view v = { .s = k.s, .n = (size_t)k.n };
         for (int n = 0; t->added[i].normalized && n < t->n_norm && !rc; n++) rc = tok_change(&w, n, &v);
         bool changed = v.n != (size_t)k.n || memcmp(v.s, k.s, v.n);
-        if (!rc && changed && !(t->byte_level && (t->flag[id] & TOK_MODEL))) rc = respell(t, id, v);
+        if (!rc && changed && !(t->byte_level && (t->flag[id] & TOK_MODEL))) rc = respell(&w, t, id, v);
         if (!rc && v.n) rc = tok_trie_add(t->added[i].normalized ? &t->normed : &t->raw, v.s, v.n, i);
     }
     tok_work_free(&w);

@@ -67,6 +67,17 @@ static void feed(hn_tok_stream *s, hn_buf *out, const char *p, size_t n) {
     s->n_hold = (int)left;
 }
 
+/* The first token where that is a matter of its own. */
+static void add_first(hn_tok_stream *s, int32_t id, hn_buf *out) {
+    tok_work w = { .t = s->t };
+    hn_buf a = { 0 }, b = { 0 };
+    if (tok_render(&w, s->t->name[id], true, &a, &b)) out->oom = true;
+    else feed(s, out, a.data, a.n);
+    hn_buf_free(&a);
+    hn_buf_free(&b);
+    tok_work_free(&w);
+}
+
 void hn_tok_stream_add(hn_tok_stream *s, int32_t id, hn_buf *out) {
     const hn_tok *t = s->t;
     tok_key k = bytes_of(t, id, s->skip_special);
@@ -74,18 +85,11 @@ void hn_tok_stream_add(hn_tok_stream *s, int32_t id, hn_buf *out) {
          known = id < t->n_id && t->name[id].s && !(s->skip_special && (t->flag[id] & TOK_SPECIAL));
     if (!known) return;
     s->started = true;
-    if (!t->byte_level && !(t->flag[id] & TOK_BYTE)) hn_tok_stream_end(s, out); /* a run of bytes ends here */
-    if (t->decoder == TOK_DEC_SPACED && !first) feed(s, out, " ", 1);
-    if (t->decoder == TOK_DEC_META && first) { /* the first token loses its marks */
-        const tok_key name = t->name[id], mark = t->dec_from;
-        for (int32_t i = 0; i < name.n;) {
-            bool hit = name.n - i >= mark.n && !memcmp(name.s + i, mark.s, (size_t)mark.n);
-            if (!hit) feed(s, out, name.s + i, 1);
-            i += hit ? mark.n : 1;
-        }
-        return;
-    }
-    feed(s, out, k.s, (size_t)k.n);
+    bool byte = t->flag[id] & TOK_BYTE;
+    if (!t->dec_spelled && !byte) hn_tok_stream_end(s, out); /* a run of bytes ends here */
+    if (t->dec_join && !first) feed(s, out, " ", 1);
+    if (t->dec_first && first && !byte) add_first(s, id, out);
+    else feed(s, out, k.s, (size_t)k.n);
 }
 
 void hn_tok_stream_end(hn_tok_stream *s, hn_buf *out) {

@@ -139,7 +139,9 @@ int tok_change(tok_work *w, int k, tok_view *v) {
     if (p->kind == TOK_REPLACE) rc = replace(w, p, *v, d);
     else if (p->kind == TOK_PREPEND) rc = prepend(w, p, *v, d);
     else if (p->kind == TOK_SENTENCE) rc = tok_sentence(w, *v, d);
-    else rc = tok_normal(w, p->compose, *v, d);
+    else if (p->kind == TOK_PRECOMPILED) rc = tok_precompiled(w, *v, d);
+    else if (p->kind == TOK_NORMAL) rc = tok_normal(w, p, *v, d);
+    else rc = tok_letters(w, p, *v, d);
     if (rc == 0) *v = drafted(d, w->map, *v);
     return rc < 0 ? rc : HN_OK;
 }
@@ -180,7 +182,6 @@ static int outside(hn_ids *out, const int32_t *id, int64_t n, int32_t at) {
 
 int tok_walk(tok_work *w, const char *s, size_t n) {
     w->broken = hn_utf8_valid(s, n) < n;
-    if (!(w->match = pcre2_match_data_create(1, w->t->pcre))) return HN_ENOMEM;
     return cut_added(w, &w->t->raw, 0, (tok_view){ .s = s, .n = n });
 }
 

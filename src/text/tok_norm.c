@@ -18,18 +18,20 @@ typedef struct tok_cp {
 
 /* Characters that every form leaves alone and that never join with the one before: only stretches with
  * others need work. */
-static bool inert(int32_t cp, bool composing) {
+static bool inert(int32_t cp, const tok_step *p) {
     if (cp < 0x80) return true;
-    if (!composing) return false;
+    if (!p->compose) return false;
+    if (p->compat) return cp < 0xA0 || (cp >= 0x4E00 && cp <= 0x9FFF);
     return cp < 0x300 || (cp >= 0x3040 && cp <= 0x3098) || (cp >= 0x309B && cp <= 0x9FFF) ||
            (cp >= 0x1F300 && cp <= 0x1FAFF);
 }
 
-static int decompose(tok_work *w, int32_t cp, hn_cover at, int64_t *n) {
-    utf8proc_int32_t part[8]; /* the longest decomposition has 4 */
+static int decompose(tok_work *w, bool compat, int32_t cp, hn_cover at, int64_t *n) {
+    utf8proc_int32_t part[32]; /* the longest decomposition has 18 */
     int bound = 0;
-    int m = (int)utf8proc_decompose_char(cp, part, 8, UTF8PROC_DECOMPOSE, &bound);
-    if (m < 0 || m > 8 || hn_uni_after9(cp)) part[0] = cp, m = 1;
+    int how = UTF8PROC_DECOMPOSE | (compat ? UTF8PROC_COMPAT : 0);
+    int m = (int)utf8proc_decompose_char(cp, part, 32, (utf8proc_option_t)how, &bound);
+    if (m < 0 || m > 32 || hn_uni_after9(cp)) part[0] = cp, m = 1;
     if (hn_grow(&w->cp, &w->cap_cp, *n + m, sizeof *w->cp)) return HN_ENOMEM;
     for (int i = 0; i < m; i++) {
         int ccc = utf8proc_get_property(part[i])->combining_class;
@@ -94,18 +96,18 @@ static int64_t compose(tok_cp *c, int64_t n) {
     return m;
 }
 
-static int stretch(tok_work *w, bool composing, tok_view v, tok_draft *d) {
+static int stretch(tok_work *w, const tok_step *p, tok_view v, tok_draft *d) {
     int64_t n = 0;
     int rc;
     for (size_t i = 0; i < v.n;) {
         int32_t cp;
         int len = hn_utf8_get(v.s + i, v.n - i, &cp);
         hn_cover at = w->map ? tok_cover(v, i, i + (size_t)len) : (hn_cover){ 0, 0 };
-        if ((rc = decompose(w, cp, at, &n))) return rc;
+        if ((rc = decompose(w, p->compat, cp, at, &n))) return rc;
         i += (size_t)len;
     }
     order(w->cp, n);
-    if (composing) n = compose(w->cp, n);
+    if (p->compose) n = compose(w->cp, n);
     for (int64_t i = 0; i < n; i++) {
         char s[4];
         int len = hn_utf8_put(s, w->cp[i].cp);
@@ -116,14 +118,14 @@ static int stretch(tok_work *w, bool composing, tok_view v, tok_draft *d) {
 }
 
 /* Walks v; a stretch to work on begins one inert character before the first that is not. */
-int tok_normal(tok_work *w, bool composing, tok_view v, tok_draft *d) {
+int tok_normal(tok_work *w, const tok_step *p, tok_view v, tok_draft *d) {
     size_t done = 0, before = 0, i = 0;
     bool in = false, any = false;
     int rc;
     while (i <= v.n) {
         int32_t cp = 0;
         int len = i < v.n ? hn_utf8_get(v.s + i, v.n - i, &cp) : -1;
-        if (len > 0 && !inert(cp, composing)) {
+        if (len > 0 && !inert(cp, p)) {
             if (!in && (rc = tok_draft_copy(d, w->map, tok_cut(v, done, before)))) return rc;
             if (!in) done = before;
             in = any = true;
@@ -131,7 +133,7 @@ int tok_normal(tok_work *w, bool composing, tok_view v, tok_draft *d) {
             continue;
         }
         if (in) {
-            if ((rc = stretch(w, composing, tok_cut(v, done, i), d))) return rc;
+            if ((rc = stretch(w, p, tok_cut(v, done, i), d))) return rc;
             done = i;
             in = false;
         }

@@ -192,7 +192,8 @@ static json_t *added_tokens(const model *m) {
 }
 
 static json_t *decoder(const model *m) {
-    json_t *strip = json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip", "content", " ", "start", 1, "stop", 0);
+    json_t *strip = json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip", "content", " ", "start",
+                              m->squeeze ? 1000000 : 1, "stop", 0);
     json_t *list = json_pack("[{s:s, s:{s:s}, s:s}, {s:s}, {s:s}]", "type", "Replace", "pattern", "String",
                              "\xE2\x96\x81", "content", " ", "type", "ByteFallback", "type", "Fuse");
     bool bad = (m->dummy || m->squeeze) && json_array_append(list, strip);

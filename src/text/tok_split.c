@@ -4,11 +4,11 @@
 #include "text/tok.h"
 #include "text/utf8.h"
 
-static int next_numeric(tok_view v, size_t from, size_t *begin, size_t *end) {
+static int next_class(const tok_pattern *p, tok_view v, size_t from, size_t *begin, size_t *end) {
     for (size_t i = from; i < v.n;) {
         int32_t cp;
         int len = hn_utf8_get(v.s + i, v.n - i, &cp);
-        if (len > 0 && hn_uni_numeric(cp)) {
+        if (len > 0 && p->is(cp)) {
             *begin = i;
             *end = i + (size_t)len;
             return 1;
@@ -20,6 +20,7 @@ static int next_numeric(tok_view v, size_t from, size_t *begin, size_t *end) {
 
 static int next_regex(tok_work *w, const tok_pattern *p, tok_view v, size_t from, size_t *begin,
                       size_t *end) {
+    if (!w->match && !(w->match = pcre2_match_data_create(1, w->t->pcre))) return HN_ENOMEM;
     int rc = pcre2_match(p->re, (PCRE2_SPTR)v.s, v.n, from, PCRE2_NO_UTF_CHECK, w->match, NULL);
     if (rc == PCRE2_ERROR_NOMATCH) return 0;
     if (rc < 0) {
@@ -37,7 +38,7 @@ static int next_regex(tok_work *w, const tok_pattern *p, tok_view v, size_t from
 /* The next match at or after `from`: 1 with its place, 0 when there is none, or an error. */
 int tok_pattern_next(tok_work *w, const tok_pattern *p, tok_view v, size_t from, size_t *begin, size_t *end) {
     if (from >= v.n) return 0;
-    if (p->kind == TOK_FIND_NUMERIC) return next_numeric(v, from, begin, end);
+    if (p->kind == TOK_FIND_CLASS) return next_class(p, v, from, begin, end);
     if (p->kind == TOK_FIND_REGEX) return next_regex(w, p, v, from, begin, end);
     const char *at = memmem(v.s + from, v.n - from, p->text.s, (size_t)p->text.n);
     if (!at) return 0;

@@ -8,13 +8,14 @@
 #include "text/utf8.h"
 
 static void offer(const hn_tok *t, tok_best *to, double score, int32_t from, int32_t id) {
-    if (to->from >= 0 && !(score > to->score)) return;
-    *to = (tok_best){ t->sp ? (double)(float)score : score, from, id };
+    if (t->sp) score = (double)(float)score;
+    if (to->from < 0 || score > to->score) *to = (tok_best){ score, from, id };
 }
 
 static double score_of(const hn_tok *t, int32_t id, size_t len) {
     /* a symbol of the user is always the best */
-    return t->flag[id] & TOK_USER ? (double)((float)len * (float)t->max_score) - 0.1 : t->logp[id];
+    return t->flag[id] & TOK_USER ? (double)(float)((double)((float)len * (float)t->max_score) - 0.1)
+                                  : t->logp[id];
 }
 
 static void ways_from(const hn_tok *t, tok_view v, size_t i, size_t len, tok_best *best) {

@@ -1,44 +1,12 @@
 /* tok_vocab.c - the vocabulary of a tokenizer: spellings, the bytes they stand for, merges, added tokens.
  *
  * Byte-level tokenizers spell a byte as a character: printable ones as themselves, the others as
- * U+0100, U+0101, ... in order (Radford et al. 2019, GPT-2).  Here the spelling is undone once, so that
- * encoding and decoding work on bytes. */
+ * U+0100, U+0101, ... in order (Radford et al. 2019, GPT-2; tok_render.c).  Here the spelling is undone once,
+ * so that encoding and decoding work on bytes. */
 #include <string.h>
 
 #include "text/tok.h"
 #include "text/utf8.h"
-
-/* ---- the byte-level alphabet ---- */
-static bool printable(int b) { return (b >= '!' && b <= '~') || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE; }
-
-int tok_byte_of(int32_t cp) {
-    if (cp < 0x100) return printable(cp) ? cp : -1;
-    int nth = cp - 0x100;
-    for (int b = 0; b < 0x100; b++)
-        if (!printable(b) && !nth--) return b;
-    return -1;
-}
-
-int tok_byte_char(unsigned byte, char out[4]) {
-    int32_t cp = (int32_t)byte;
-    if (!printable((int)byte)) {
-        cp = 0x100;
-        for (int b = 0; b < (int)byte; b++) cp += !printable(b);
-    }
-    return hn_utf8_put(out, cp);
-}
-
-/* Undoes the spelling into out; -1 when a character is not of the alphabet. */
-static int32_t unspell(const int16_t byte_of[0x200], tok_key k, char *out) {
-    int32_t m = 0;
-    for (int32_t i = 0; i < k.n;) {
-        int32_t cp = 0;
-        i += hn_utf8_get(k.s + i, (size_t)(k.n - i), &cp);
-        if (cp >= 0x200 || byte_of[cp] < 0) return -1;
-        out[m++] = (char)byte_of[cp];
-    }
-    return m;
-}
 
 /* ---- ids and spellings ---- */
 static int get_id(const json_t *v, const char *token, int32_t *id, hn_err *e) {
@@ -128,75 +96,63 @@ static int add_added(hn_tok *t, const json_t *a, size_t i, size_t *used, hn_err 
 }
 
 /* ---- what tokens stand for ---- */
-tok_key tok_replaced(const hn_tok *t, tok_key k, char *out) {
-    const tok_key *from = &t->dec_from, *to = &t->dec_to;
-    int32_t m = 0, i = 0;
-    while (i < k.n) {
-        bool hit = from->n && k.n - i >= from->n && !memcmp(k.s + i, from->s, (size_t)from->n);
-        const char *s = hit ? to->s : k.s + i;
-        int32_t n = hit ? to->n : 1;
-        memcpy(out + m, s, (size_t)n);
-        m += n;
-        i += hit ? from->n : 1;
-    }
-    return (tok_key){ out, m };
-}
-
-static int hex(char c) {
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                                  : -1;
-}
-
-/* The byte of a token spelled <0x..>, or -1. */
-static int byte_token(tok_key k) {
-    if (k.n != 6 || memcmp(k.s, "<0x", 3) || k.s[5] != '>') return -1;
-    int hi = hex(k.s[3]), lo = hex(k.s[4]);
-    return hi < 0 || lo < 0 ? -1 : hi * 16 + lo;
-}
-
-static void give_text(hn_tok *t, int32_t id, const int16_t byte_of[0x200], char *out) {
+/* The bytes of token id, appended to pool. */
+static int render(tok_work *w, hn_tok *t, int32_t id, hn_buf *pool, hn_buf *a, hn_buf *b) {
     tok_key k = t->name[id];
-    int b = byte_token(k);
-    if (t->byte_level) {
-        int32_t n = t->flag[id] & TOK_MODEL ? unspell(byte_of, k, out) : -1;
-        t->text[id] = n < 0 ? k : (tok_key){ out, n };
-        if (n > 0) tok_map_put(&t->by_text, id);
-        if (n == 1) t->byte_id[(unsigned char)out[0]] = id;
-        return;
+    int byte = tok_byte_token(k);
+    if (!t->sp && byte >= 0 && t->dec_bytes) t->flag[id] |= TOK_BYTE;
+    if (t->flag[id] & TOK_BYTE && byte >= 0) {
+        hn_buf_chr(pool, (char)byte);
+        return pool->oom ? HN_ENOMEM : HN_OK;
     }
-    if (t->flag[id] & TOK_MODEL) {
-        tok_map_put(&t->by_text, id);
-        if (!t->sp && t->byte_fallback && b >= 0 && k.s[3] < 'a' && k.s[4] < 'a') t->byte_id[b] = id;
-    }
-    if (t->sp && (t->flag[id] & TOK_BYTE) && b >= 0) t->byte_id[b] = id;
-    t->text[id] = tok_replaced(t, k, out);
-    if (t->dec_bytes && b >= 0 && (!t->sp || (t->flag[id] & TOK_BYTE))) {
-        t->flag[id] |= TOK_BYTE;
-        out[0] = (char)b;
-        t->text[id] = (tok_key){ out, 1 };
-    }
+    if (t->byte_level && t->flag[id] & TOK_MODEL && tok_unspell(t, k, pool))
+        return pool->oom ? HN_ENOMEM : HN_OK;
+    int rc = tok_render(w, k, false, a, b);
+    if (!rc) hn_buf_add(pool, a->data, a->n);
+    return pool->oom ? HN_ENOMEM : rc;
 }
 
-static int give_texts(hn_tok *t) {
-    int16_t byte_of[0x200];
-    for (int c = 0; c < 0x200; c++) byte_of[c] = (int16_t)tok_byte_of(c);
-    size_t size = 1, used = 0;
-    for (int32_t i = 0; i < t->n_id; i++) {
-        size_t n = (size_t)t->name[i].n,
-               grown = t->dec_from.n ? n / (size_t)t->dec_from.n * (size_t)t->dec_to.n : 0;
-        size += n + grown + 1;
-    }
-    if (!(t->pool_text = hn_alloc(size))) return HN_ENOMEM;
-    if (tok_map_init(&t->by_text, t->byte_level ? t->text : t->name, t->n_id)) return HN_ENOMEM;
-    for (int b = 0; b < 256; b++) t->byte_id[b] = -1;
-    for (int32_t i = 0; i < t->n_id; i++) {
+/* How tokens are found in a piece: by their bytes, or by their spelling. */
+static void index_token(hn_tok *t, int32_t id, bool unspelled) {
+    tok_key k = t->byte_level ? t->text[id] : t->name[id];
+    int byte = tok_byte_token(k);
+    bool upper = byte >= 0 && k.s[3] < 'a' && k.s[4] < 'a';
+    if (t->sp && (t->flag[id] & TOK_BYTE) && byte >= 0) t->byte_id[byte] = id;
+    if (!(t->flag[id] & TOK_MODEL) || (t->byte_level && (!unspelled || !k.n))) return;
+    tok_map_put(&t->by_text, id);
+    if (t->byte_level && k.n == 1) t->byte_id[(unsigned char)*k.s] = id;
+    else if (!t->byte_level && !t->sp && t->byte_fallback && upper) t->byte_id[byte] = id;
+}
+
+static int give_texts(hn_tok *t, hn_err *e) {
+    tok_work w = { .t = t, .e = e };
+    hn_buf pool = { 0 }, a = { 0 }, b = { 0 }, probe = { 0 };
+    size_t *at = hn_alloc((size_t)t->n_id * sizeof *at);
+    int rc = at ? HN_OK : HN_ENOMEM;
+    for (int32_t i = 0; i < t->n_id && !rc; i++) {
         if (!t->name[i].s) continue;
-        give_text(t, i, byte_of, t->pool_text + used);
-        used += (size_t)t->text[i].n + 1;
+        at[i] = pool.n;
+        rc = render(&w, t, i, &pool, &a, &b);
+        t->text[i].n = (int32_t)(pool.n - at[i]);
+        hn_buf_chr(&pool, 0);
     }
-    return HN_OK;
+    if (!rc && (pool.oom || tok_map_init(&t->by_text, t->byte_level ? t->text : t->name, t->n_id)))
+        rc = HN_ENOMEM;
+    t->pool_text = pool.data;
+    for (int c = 0; c < 256; c++) t->byte_id[c] = -1;
+    for (int32_t i = 0; i < t->n_id && !rc; i++) {
+        if (!t->name[i].s) continue;
+        t->text[i].s = pool.data + at[i];
+        hn_buf_clear(&probe);
+        index_token(t, i, t->byte_level && tok_unspell(t, t->name[i], &probe));
+        if (probe.oom) rc = HN_ENOMEM;
+    }
+    hn_free(at);
+    hn_buf_free(&a);
+    hn_buf_free(&b);
+    hn_buf_free(&probe);
+    tok_work_free(&w);
+    return rc;
 }
 
 /* ---- merges ---- */
@@ -289,6 +245,7 @@ int tok_vocab_load(hn_tok *t, const json_t *root, hn_err *e) {
     size_t pool = 1, used = 0, i;
     int rc;
     bool list = t->sp || t->unigram;
+    for (int c = 0; c < 0x200; c++) t->byte_of[c] = (int16_t)tok_byte_of(c);
     if (list ? !json_is_array(vocab) : !json_is_object(vocab))
         return hn_fail(e, HN_EPARSE, "model.vocab: has to be %s",
                        list ? "a list of pieces with scores" : "an object of token to id");
@@ -308,6 +265,6 @@ int tok_vocab_load(hn_tok *t, const json_t *root, hn_err *e) {
     if (!rc && !list) rc = find_unk(t, model, e);
     if (rc) return rc;
     json_array_foreach(added, i, a) if ((rc = add_added(t, a, i, &used, e))) return rc;
-    if ((rc = give_texts(t)) || (rc = check_bytes(t, e))) return rc;
+    if ((rc = give_texts(t, e)) || (rc = check_bytes(t, e))) return rc;
     return list ? tok_pieces_finish(t, e) : mark_whole(t, e);
 }

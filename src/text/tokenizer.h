@@ -3,12 +3,13 @@
  * A tokenizer is a pipeline (the form of Hugging Face's tokenizer.json): added tokens are cut out
  * of the text, the rest is normalized, cut into pieces by patterns, and every piece is merged by
  * byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909): of all neighbouring pairs the one of
- * lowest rank is joined, the leftmost first, until no pair has a rank.
+ * lowest rank is joined, the leftmost first, until no pair has a rank;
+ * or, with a unigram model (Kudo 2018, arXiv:1804.10959), cut in the most likely way.
  *
- * Read: tokenizer.json (BPE; the parts a file may use are listed in tok_parts.c), vocab.json with
- * merges.txt (GPT-2 and Qwen2), and `char_ords` in tokenizer_config.json.  What we do not do is an
- * error that names the file and the part.  A tokenizer is read-only once open: any number of
- * threads may use one. */
+ * Read: tokenizer.json (BPE and Unigram; the parts a file may use are listed in tok_parts.c and tok_post.c),
+ * vocab.json with merges.txt (GPT-2 and Qwen2), tokenizer.model (SentencePiece, BPE and unigram), and
+ * `char_ords` in tokenizer_config.json.  What we do not do is an error that names the file and the part.  A
+ * tokenizer is read-only once open: any number of threads may use one. */
 #ifndef HN_TOKENIZER_H
 #define HN_TOKENIZER_H
 
@@ -37,8 +38,8 @@ void hn_ids_clear(hn_ids *a);                                      /* n = droppe
 void hn_ids_free(hn_ids *a);
 
 /* Opens the tokenizer of the model directory `dir`: tokenizer.json, else vocab.json + merges.txt, else
- * char_ords; with tokenizer_config.json, special_tokens_map.json and added_tokens.json where they are.
- * Close with hn_tok_close (NULL is fine). */
+ * char_ords, else tokenizer.model; with tokenizer_config.json, special_tokens_map.json and added_tokens.json
+ * where they are. Close with hn_tok_close (NULL is fine). */
 int hn_tok_open(hn_tok **t, const char *dir, hn_err *e);
 void hn_tok_close(hn_tok *t);
 

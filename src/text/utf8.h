@@ -15,6 +15,8 @@ bool hn_utf8_incomplete(const char *s, size_t n); /* s[0..n) begins a character 
 
 bool hn_uni_space(int32_t cp);   /* White_Space */
 bool hn_uni_numeric(int32_t cp); /* general category N */
+bool hn_uni_punct(int32_t cp);   /* general category P, and all signs of ASCII */
+bool hn_uni_mark9(int32_t cp);   /* general category M in Unicode 9 */
 bool hn_uni_word(int32_t cp);    /* Alphabetic, marks, decimal digits, connectors, joiners */
 
 /* Characters whose combining class or decomposition came after Unicode 9.  The reference library

@@ -5,6 +5,7 @@ Builds the tokenizer sources into a shared library with cc.  Prints a line a fam
 """
 import argparse
 import ctypes as C
+import fnmatch
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from tokenizers import Tokenizer
 
 import families
 import nasty
+import parts
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../.."))
 
@@ -38,7 +40,7 @@ class Ours:
     @classmethod
     def build(cls, where):
         so = os.path.join(where, "tok.so")
-        src = [f"{ROOT}/src/base/{x}.c" for x in ("base", "io", "io_dir")]
+        src = [f"{ROOT}/src/base/{x}.c" for x in ("base", "io", "io_dir", "json")]
         src += [f"{ROOT}/src/text/{x}" for x in sorted(os.listdir(f"{ROOT}/src/text"))
                 if x.endswith(".c") and (x.startswith("tok") or x == "utf8.c")]
         subprocess.check_call(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-shared", "-fPIC", f"-I{ROOT}/src", *src, "-o", so,
@@ -126,9 +128,17 @@ def all_families(data):
     f["gpt2-real"] = (f["gpt2"][0], f"{data}/gpt2")
     f["smollm2-real"] = (Tokenizer.from_file(f"{data}/smollm2/tokenizer.json"), f"{data}/smollm2")
     f["gemma-cropped"] = (Tokenizer.from_file(f"{data}/torchtune/tokenizer_gemma_cropped.json"), None)
+    f.update({k: (t, None) for k, t in parts.byte_parts(v, m).items()})
+    from sentencepiece import sentencepiece_model_pb2 as pb
+    for name, path in (("m", "torchtune/m.model"), ("test", "sentencepiece/test_model.model")):
+        model = pb.ModelProto.FromString(open(f"{data}/{path}", "rb").read())
+        vocab = [[p.piece, p.score] for p in model.pieces]
+        fam = parts.unigrams(vocab, model.normalizer_spec.precompiled_charsmap)
+        f.update({f"{name}/{k}": (t, None) for k, t in fam.items()})
     for name in ("llama-spm", "phi-3"):
         tokens, scores, _, _ = gguf_vocab(f"{data}/gguf/ggml-vocab-{name}.gguf")
         fam = families.meta_families(*score_merges(tokens, scores))
+        fam.update(parts.meta_parts(*score_merges(tokens, scores)))
         f.update({f"{name}/{k}": (t, None) for k, t in fam.items()})
     return f
 
@@ -136,8 +146,9 @@ def all_families(data):
 def compare(name, ref, folder, texts):
     ours = Ours(folder)
     bad = {"ids": 0, "special": 0, "text": 0, "skip": 0}
-    shown = 0
+    shown = n = 0
     for t in texts:
+        n += 1
         want = ref.encode(t, add_special_tokens=False).ids
         got = ours.encode(t)
         diff = [("ids", want, got)]
@@ -151,7 +162,7 @@ def compare(name, ref, folder, texts):
                 if shown < 3:
                     shown += 1
                     print(f"  {kind} of {t!r}:\n    want {a!r}\n    got  {b!r}")
-    print(f"{name}: {len(texts)} strings, different: " + ", ".join(f"{k} {v}" for k, v in bad.items()), flush=True)
+    print(f"{name}: {n} strings, different: " + ", ".join(f"{k} {v}" for k, v in bad.items()), flush=True)
     return sum(bad.values())
 
 
@@ -160,13 +171,13 @@ def main():
     p.add_argument("shared")
     p.add_argument("--n", type=int, default=100000)
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--only")
+    p.add_argument("--only", help="names or patterns, with commas between")
     a = p.parse_args()
     total = 0
     with tempfile.TemporaryDirectory() as tmp:
         Ours.build(tmp)
         for name, (ref, folder) in all_families(f"{a.shared}/data/tokenizers").items():
-            if a.only and name not in a.only.split(","):
+            if a.only and not any(fnmatch.fnmatch(name, x) for x in a.only.split(",")):
                 continue
             if not folder:
                 folder = f"{tmp}/{name.replace('/', '_')}"
@@ -174,7 +185,7 @@ def main():
                 ref.save(f"{folder}/tokenizer.json")
                 ref = Tokenizer.from_file(f"{folder}/tokenizer.json")
             tokens = [t.content for t in ref.get_added_tokens_decoder().values()]
-            total += compare(name, ref, folder, nasty.many(a.seed, a.n, tokens))
+            total += compare(name, ref, folder, nasty.stream(a.seed, a.n, tokens))
     print(f"total: {total}")
     sys.exit(1 if total else 0)
 

@@ -1,17 +1,20 @@
 """Makes cases.jsonl and train.json with the `tokenizers` library.  usage: make.py (in this folder); seed fixed below.
 
-cases.jsonl   line 1: {"texts": [...]}; line 2, 3: {"model": name, "vocab", "merges"}; then a line a tokenizer:
+cases.jsonl   line 1: {"texts": [...]}; lines of {"model": name, "vocab", "merges"}; then a line a tokenizer:
               {"name", "model", "tokenizer": a tokenizer.json without vocab and merges, "ids": [[...] a text, with special
-              tokens], "before": how many ids the post-processor puts first, "back": {number of text: what the ids
+              tokens], "before", "after": how many ids the post-processor adds, "back": {number of text: what the ids
               decode to, where that is not the text}}
+sp.jsonl      a line a SentencePiece model beside it: {"file", "ids": [[...] a text of cases.jsonl], "back"}
 train.json    the text trained on, the vocabulary size, and the merges the library learns
 """
 import json
+import tempfile
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 import families
 import nasty
+import parts
 
 SEED = 20240607
 CORPUS = """The small engine reads the question twice before it answers. It doesn't guess; it counts: 1, 2, 3, 10, 250.
@@ -43,25 +46,69 @@ def trained(pre, size, specials, alphabet):
     return m["vocab"], [tuple(x) for x in m["merges"]]
 
 
-def parts(t):
+def frame(t):
     """The tokenizer.json without what the families share."""
     j = json.loads(t.to_str())
-    del j["model"]["vocab"], j["model"]["merges"]
+    del j["model"]["vocab"]
+    j["model"].pop("merges", None)
     return j
 
 
 def case(name, model, t, texts):
     t = Tokenizer.from_str(t.to_str())
     ids = [t.encode(x).ids for x in texts]
-    before = len(t.encode("").ids)
+    after = int(name.startswith("post-"))
+    before = len(t.encode("").ids) - after
     back = {}
     for k, x in enumerate(texts):
-        y = t.decode(ids[k][before:], skip_special_tokens=False)
+        y = t.decode(ids[k][before:len(ids[k]) - after], skip_special_tokens=False)
         if y != x:
             back[k] = y
     if name == "flags":  # the library decodes added tokens that are not ASCII to broken bytes
         back = None
-    return {"name": name, "model": model, "tokenizer": parts(t), "ids": ids, "before": before, "back": back}
+    if name == "unigram-bytes":  # its own vocabulary
+        return {"name": name, "model": name, "tokenizer": json.loads(t.to_str()), "ids": ids, "before": before, "after": after, "back": back}
+    return {"name": name, "model": model, "tokenizer": frame(t), "ids": ids, "before": before, "after": after, "back": back}
+
+
+# What becomes what in the small maps of characters: full-width letters, ligatures, a space of another width, dropped ones.
+RULES = "FF21\t0041\nFF22\t0042\nFB01\t0066 0069\nFB00\t0066 0066\n3000\t0020\nA0\t0020\n9\t0020\nA\t0020\n65 301\tE9\nAD\t\nFF9E\t3099\n" \
+        "2126\t3A9\n212B\tC5\nBD\t31 2044 32\n"
+
+
+def sentencepiece(name, **kw):
+    """Trains a small model; returns the bytes of its file, which is kept when it has a name."""
+    import sentencepiece as spm
+    with tempfile.TemporaryDirectory() as d:
+        open(f"{d}/text", "w").write(CORPUS)
+        open(f"{d}/rules", "w").write(RULES)
+        if kw.pop("rules", False):
+            kw["normalization_rule_tsv"] = f"{d}/rules"
+        spm.SentencePieceTrainer.train(input=f"{d}/text", model_prefix=f"{d}/x", minloglevel=2, hard_vocab_limit=False,
+                                       character_coverage=0.99, num_threads=1, **kw)
+        data = open(f"{d}/x.model", "rb").read()
+    if name:
+        open(name, "wb").write(data)
+    return data
+
+
+def sp_case(name, texts, **kw):
+    import sentencepiece as spm
+    sp = spm.SentencePieceProcessor(model_proto=sentencepiece(name, **kw))
+    ids = [sp.encode(x) for x in texts]
+    back = [sp.decode(x) if sp.unk_id() not in x else None for x in ids]
+    return {"file": name, "ids": ids, "back": back}
+
+
+def sp_cases(texts):
+    texts = [x if not any(t in x for t in ("<s>", "</s>", "<unk>")) else "" for x in texts]
+    user = ["<tool>", "12", "  "]
+    return [sp_case("bpe.model", texts, model_type="bpe", vocab_size=600, byte_fallback=True, normalization_rule_name="identity",
+                    remove_extra_whitespaces=False, user_defined_symbols=user),
+            sp_case("bpe2.model", texts, model_type="bpe", vocab_size=420, treat_whitespace_as_suffix=True, rules=True,
+                    split_by_whitespace=False),
+            sp_case("unigram.model", texts, vocab_size=300, rules=True, add_dummy_prefix=False, user_defined_symbols=user[:1]),
+            sp_case("unigram2.model", texts, vocab_size=560, byte_fallback=True, rules=True)]
 
 
 def main():
@@ -78,14 +125,26 @@ def main():
     texts += [t for t in nasty.many(SEED, 900, tags) if "\0" not in t and len(t.encode()) < 80][:58]
     rows = [(k, "bytes", t) for k, t in families.byte_families(*byte_model).items()]
     rows += [(k, "meta", t) for k, t in families.meta_families(*meta_model).items()]
+    from sentencepiece import sentencepiece_model_pb2 as pb
+    model = pb.ModelProto.FromString(sentencepiece(None, vocab_size=330, rules=True))
+    pieces = [[p.piece, p.score] for p in model.pieces]
+    few = [(k, "bytes", t) for k, t in parts.byte_parts(*byte_model).items()]
+    few += [(k, "meta", t) for k, t in parts.meta_parts(*meta_model).items()]
+    few += [(k, "unigram", t) for k, t in parts.unigrams(pieces, model.normalizer_spec.precompiled_charsmap).items()]
+    with open("sp.jsonl", "w", encoding="utf8") as f:
+        for c in sp_cases(texts):
+            f.write(json.dumps(c, ensure_ascii=False, separators=(",", ":")) + "\n")
     with open("cases.jsonl", "w", encoding="utf8") as f:
         def line(o):
             f.write(json.dumps(o, ensure_ascii=False, separators=(",", ":")) + "\n")
         line({"texts": texts})
         for name, (vocab, merges) in (("bytes", byte_model), ("meta", meta_model)):
             line({"model": name, "vocab": vocab, "merges": [" ".join(m) for m in merges]})
+        line({"model": "unigram", "vocab": pieces})
         for r in rows:
             line(case(*r, texts))
+        for r in few:
+            line(case(*r, texts[:36]))
     vocab, merges = trained(digits, 500, families.SPECIALS, alphabet)
     json.dump({"text": CORPUS, "vocab": len(vocab), "merges": [" ".join(m) for m in merges]}, open("train.json", "w"), ensure_ascii=False)
 

@@ -55,6 +55,11 @@ def one(rng, tokens=()):
     return "".join(parts)
 
 
+def stream(seed, n, tokens=()):
+    rng = random.Random(seed)
+    return (one(rng, tokens) for _ in range(n))
+
+
 def many(seed, n, tokens=()):
     rng = random.Random(seed)
     return [one(rng, tokens) for _ in range(n)]
