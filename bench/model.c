@@ -36,10 +36,11 @@ static void reference(hn_transformer *m, hn_prec prec) {
     must(hn_params_refresh(&m->params, &e), &e);
 }
 
-static void show(hn_tape *t) {
+/* Seconds by op since the last call. */
+static void profile_of(hn_tape *t, bool print) {
     hn_buf b = { 0 };
     hn_tape_profile(t, &b, true);
-    fprintf(stderr, "%s", b.data);
+    if (print) fprintf(stderr, "%s", b.data);
     hn_buf_free(&b);
 }
 
@@ -63,7 +64,11 @@ static double train(hn_transformer *m, double seconds, bool profile) {
     int64_t tokens = 0;
     for (int step = 0;; step++) {
         int32_t id[LEN];
-        if (step == 2) start = hn_now(), tokens = 0; /* after planning and first touches */
+        if (step == 2) { /* after planning and first touches */
+            profile_of(t.pass.tape, false);
+            t.seconds_train = 0;
+            start = hn_now(), tokens = 0;
+        }
         if (step > 2 && hn_now() - start > seconds) break;
         hn_forest_clear(&f);
         for (int r = 0; r < ROWS; r++) {
@@ -80,9 +85,8 @@ static double train(hn_transformer *m, double seconds, bool profile) {
     }
     double rate = (double)tokens / (hn_now() - start);
     if (profile) {
-        show(t.pass.tape);
-        fprintf(stderr, "(whole step, of which score %.3f s, train %.3f s)\n", t.seconds_score,
-                t.seconds_train);
+        profile_of(t.pass.tape, true);
+        fprintf(stderr, "(%.3f s in updates)\n", t.seconds_train);
     }
     hn_trainer_close(&t);
     hn_forest_release(&f);
@@ -101,7 +105,7 @@ static double generate(hn_transformer *m, double seconds, int batch, bool profil
     for (int i = 0; i < batch * PROMPT; i++) prompt[i] = (int32_t)(hn_rand(2, 0, (uint64_t)i) % 4096);
     double start = 0;
     for (int round = 0;; round++) {
-        if (round == 1) start = hn_now(), tokens = 0;
+        if (round == 1) profile_of(hn_gen_tape(g), false), start = hn_now(), tokens = 0;
         if (round > 1 && hn_now() - start > seconds) break;
         for (int i = 0; i < batch; i++) {
             if (!r[i].out) r[i].out = hn_alloc(NEW * sizeof *r[i].out);
@@ -115,7 +119,7 @@ static double generate(hn_transformer *m, double seconds, int batch, bool profil
         tokens += (int64_t)batch * NEW;
     }
     double rate = (double)tokens / (hn_now() - start);
-    if (profile) show(hn_gen_tape(g));
+    if (profile) profile_of(hn_gen_tape(g), true);
     hn_gen_close(g);
     for (int i = 0; i < batch; i++) hn_free(r[i].out);
     hn_free(r);
