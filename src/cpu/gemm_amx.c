@@ -13,7 +13,9 @@ enum {
     T = 16,      /* rows of a tile, and f32 columns */
     KS = 32,     /* bf16 k of a step */
     TILE = 1024, /* bytes */
-    AHEAD = 8192
+    AHEAD = 8192,
+    KB = 16, /* steps of a block of k: its part of a panel stays in the first-level cache */
+    MAX_ROWS = 512
 };
 
 /* ---- packing ---- */
@@ -129,20 +131,34 @@ HN_INLINE void ask_ahead(const char *b) {
     ask_lines(16, b + AHEAD + TILE);
 }
 
-/* 2 x 2 tiles: rows from m (A at a0 and a1), one panel of B.  A comes from the second-level cache and is read
- * with the hint not to keep it, so that the panel stays in the first.  C is asked for while the sums form,
- * two rows a step, and of the next panel two lines a step. */
-HN_INLINE void square(bool keep_a, const hn_gemm_job *j, const char *a0, const char *a1, const char *b,
-                      const char *next, int64_t m, int64_t m1, int64_t col) {
-    _Alignas(64) float sums[4][T * T];
-    int64_t steps = (j->K + KS - 1) / KS, ld = j->ldc * 4;
-    char *c = (char *)(j->C + m * j->ldc + col);
-    const char *ask = c;
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-    for (int64_t i = 0; i < steps; i++, a0 += TILE, a1 += TILE, b += 2 * TILE, next += 128) {
+/* 2 x 2 tiles over a block of k: rows from m (A at a0 and a1), one panel of B.  Sums come from and go to
+ * `sums` except at the two ends of k.  A comes from the second-level cache and is read with the hint not to
+ * keep it, so that the panel's part stays in the first; or the other way round (keep_a) where a panel is read
+ * once.  C is asked for while the last sums form, two rows a step, and of the next panel two lines a step. */
+typedef struct place {
+    const char *a0, *a1, *b, *next;
+    int64_t steps, m, m1, col;
+    bool first, last; /* block of k */
+    float *sums;      /* [4][T * T] */
+} place;
+
+HN_INLINE void square(bool keep_a, const hn_gemm_job *j, const place *at) {
+    int64_t ld = j->ldc * 4;
+    float(*sums)[T * T] = (float(*)[T * T])(void *)at->sums;
+    char *c = (char *)(j->C + at->m * j->ldc + at->col);
+    const char *ask = c, *a0 = at->a0, *a1 = at->a1, *b = at->b, *next = at->next;
+    if (at->first) {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    } else {
+        _tile_loadd(0, sums[0], 64);
+        _tile_loadd(1, sums[1], 64);
+        _tile_loadd(2, sums[2], 64);
+        _tile_loadd(3, sums[3], 64);
+    }
+    for (int64_t i = 0; i < at->steps; i++, a0 += TILE, a1 += TILE, b += 2 * TILE, next += 128) {
         if (keep_a) {
             _tile_stream_loadd(6, b, 64);
             _tile_loadd(4, a0, 64);
@@ -154,7 +170,7 @@ HN_INLINE void square(bool keep_a, const hn_gemm_job *j, const char *a0, const c
         if (keep_a) _tile_stream_loadd(7, b + TILE, 64);
         else _tile_loadd(7, b + TILE, 64);
         _tile_dpbf16ps(1, 4, 7);
-        if (i < T) {
+        if (at->last && i < T) {
             __builtin_prefetch(ask, 1);
             __builtin_prefetch(ask + 64, 1);
             __builtin_prefetch(ask + ld, 1);
@@ -168,7 +184,7 @@ HN_INLINE void square(bool keep_a, const hn_gemm_job *j, const char *a0, const c
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
     }
-    if (is_direct(j, m, 2 * T, m1, col, 2 * T)) {
+    if (at->last && is_direct(j, at->m, 2 * T, at->m1, at->col, 2 * T)) {
         _tile_stored(0, c, ld);
         _tile_stored(1, c + 64, ld);
         _tile_stored(2, c + T * ld, ld);
@@ -179,7 +195,8 @@ HN_INLINE void square(bool keep_a, const hn_gemm_job *j, const char *a0, const c
     _tile_stored(1, sums[1], 64);
     _tile_stored(2, sums[2], 64);
     _tile_stored(3, sums[3], 64);
-    for (int i = 0; i < 4; i++) finish(j, sums[i], m + i / 2 * T, m1, col + i % 2 * T);
+    for (int i = 0; at->last && i < 4; i++)
+        finish(j, sums[i], at->m + i / 2 * T, at->m1, at->col + i % 2 * T);
 }
 
 /* 1 x 4 tiles: up to 16 rows, this panel and the next (b1; where there is none, this one again, unused). */
@@ -212,19 +229,35 @@ static void wide(const hn_gemm_job *j, const char *a, const char *b0, const char
     for (int i = 0; i < 2 * n_panel; i++) finish(j, sums[i], m, m1, col + i * T);
 }
 
+/* Pairs of row tiles from m0 to end by one panel, k in blocks. */
+static void pairs_by_panel(const hn_gemm_job *j, int64_t m0, int64_t end, int64_t m1, int64_t p) {
+    _Alignas(64) float sums[MAX_ROWS / (2 * T)][4 * T * T];
+    int64_t steps = (j->K + KS - 1) / KS, n = (end - m0) / (2 * T);
+    bool once = n == 1;
+    int64_t blocks = once ? 1 : (steps + KB - 1) / KB, k = 0;
+    place at = { .b = j->B + (size_t)p * j->panel_bytes, .m1 = m1, .col = p * 2 * T };
+    at.next = at.b + j->panel_bytes;
+    for (int64_t i = 0; i < blocks; i++, k += at.steps, at.b += at.steps * 2 * TILE) {
+        at.steps = (steps - k + blocks - i - 1) / (blocks - i);
+        at.first = i == 0, at.last = i == blocks - 1;
+        for (int64_t r = 0; r < n; r++, at.next += at.steps * 128) {
+            at.m = m0 + r * 2 * T;
+            at.a0 = (const char *)j->A + (at.m / T * steps + k) * TILE;
+            at.a1 = at.a0 + steps * TILE;
+            at.sums = sums[r];
+            if (once) square(true, j, &at);
+            else square(false, j, &at);
+        }
+    }
+}
+
 static void block(const hn_gemm_job *j, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
     int64_t steps = (j->K + KS - 1) / KS, row_tile = steps * TILE;
     const char *a = (const char *)j->A + m0 / T * row_tile;
     configure(j->M < T ? (int)j->M : T);
     int64_t pairs_end = m0 + (m1 - m0 > T ? (m1 - m0 + T - 1) / (2 * T) * 2 * T : 0);
-    for (int64_t p = p0; p < p1; p++) {
-        const char *b = j->B + (size_t)p * j->panel_bytes, *next = b + j->panel_bytes;
-        for (int64_t m = m0; m < pairs_end; m += 2 * T, next += steps * 128) {
-            const char *at = a + (m - m0) / T * row_tile;
-            if (pairs_end - m0 == 2 * T) square(true, j, at, at + row_tile, b, next, m, m1, p * 2 * T);
-            else square(false, j, at, at + row_tile, b, next, m, m1, p * 2 * T);
-        }
-    }
+    hn_assert(m1 - m0 <= MAX_ROWS);
+    for (int64_t p = p0; p < p1 && pairs_end > m0; p++) pairs_by_panel(j, m0, pairs_end, m1, p);
     if (pairs_end < m1)
         for (int64_t p = p0; p < p1; p += 2) {
             const char *b = j->B + (size_t)p * j->panel_bytes;
@@ -236,7 +269,7 @@ static void block(const hn_gemm_job *j, int64_t m0, int64_t m1, int64_t p0, int6
 
 const hn_gemm_kernels hn_gemm_kernels_amx = { .panel = 2 * T,
                                               .rows = 2 * T,
-                                              .max_rows = 512,
+                                              .max_rows = MAX_ROWS,
                                               .k_step = KS,
                                               .speed = 500,
                                               .size = 2,
