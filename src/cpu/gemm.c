@@ -108,14 +108,19 @@ static void product_slice(void *ctx, int64_t lo, int64_t hi) {
     }
 }
 
+/* Rows of a block: their part of A stays in the second-level cache. */
+static int64_t block_rows(const hn_gemm_kernels *kn, int64_t K) {
+    int64_t row_bytes = max64(1, K * (int64_t)kn->size);
+    return max64(kn->rows, min64(kn->max_rows, A_BYTES / row_bytes) / kn->rows * kn->rows);
+}
+
 static void product_run(const hn_gemm_kernels *kn, const hn_gemm_job *j) {
-    int64_t row_bytes = max64(1, j->K * (int64_t)kn->size);
-    int64_t rows = min64(kn->max_rows, A_BYTES / row_bytes) / kn->rows * kn->rows;
-    product c = { *j, kn, max64(kn->rows, rows), ceil_div(j->N, kn->panel) };
+    product c = { *j, kn, block_rows(kn, j->K), ceil_div(j->N, kn->panel) };
     int64_t items = ceil_div(j->M, c.rows) * c.panels;
     /* ns that a panel takes: to come from memory at 25 bytes each, and to be multiplied; a slice is worth
      * starting at 3 us */
-    int64_t cost = kn->panel * row_bytes / 25 + min64(c.rows, j->M) * kn->panel * j->K / kn->speed;
+    int64_t cost =
+        kn->panel * j->K * (int64_t)kn->size / 25 + min64(c.rows, j->M) * kn->panel * j->K / kn->speed;
     hn_parallel(items, slice_items(items, 3000 / max64(1, cost)), product_slice, &c);
 }
 
@@ -140,14 +145,23 @@ size_t hn_gemm_work(int64_t M, int64_t K, int64_t N, int64_t acs, hn_prec prec) 
 static void multiply(const hn_gemm_kernels *kn, hn_gemm_job *j, hn_prec prec, void *work) {
     hn_assert(j->M >= 0 && j->K >= 0 && j->N >= 0 && j->ldc >= j->N);
     if (j->M == 0 || j->N == 0) return;
-    if (packs_a(kn, j->acs, prec)) {
-        hn_assert(((uintptr_t)work & 63) == 0 && (work || j->K == 0));
-        hn_side s = { j->A, j->ars, j->acs, j->M, j->K, prec == HN_PREC_BF16 };
-        pack_side(kn, work, s, true);
-        j->A = work;
-        j->packed = true;
+    if (!packs_a(kn, j->acs, prec)) {
+        product_run(kn, j);
+        return;
     }
-    product_run(kn, j);
+    hn_assert(((uintptr_t)work & 63) == 0 && (work || j->K == 0));
+    /* Some rows at a time are packed, and used before they leave the cache.  (On the tile unit the waits in
+     * between cost more than that saves.) */
+    const float *A = j->A;
+    int64_t M = j->M, rows = kn->needs_a ? M : ceil_div(512, kn->rows) * kn->rows;
+    j->packed = true;
+    j->A = work;
+    for (int64_t m = 0; m < M; m += rows, j->C += rows * j->ldc) {
+        j->M = min64(rows, M - m);
+        pack_side(kn, work, (hn_side){ A + m * j->ars, j->ars, j->acs, j->M, j->K, prec == HN_PREC_BF16 },
+                  true);
+        product_run(kn, j);
+    }
 }
 
 void hn_gemm_part(float *C, int64_t ldc, const float *A, int64_t ars, int64_t acs, int64_t M,
