@@ -151,7 +151,7 @@ end $?
 
 # The template's message shows what reached it.
 begin template_options
-cp -r "$root/models/base" t && rm -f t/chat_template.jinja &&
+rm -rf t && cp -r "$root/models/base" t && rm -f t/chat_template.jinja &&
     echo '{{ raise_exception(strftime_now("%d.%m.%Y") ~ " " ~ enable_thinking ~ " " ~ (tools or []) | length) }}' >t/chat_template.jinja &&
     refused 1 "26.07.2024 False 0" generate --model t --chat --prompt x --template_date 2024-07-26 \
         --chat_template_kwargs '{"enable_thinking": false}' &&

@@ -95,8 +95,8 @@ const hn_command hn_command_check = {
     "bit by bit\n"
     "over batch sizes, threads, shared and unshared prompts and random cuttings of every path into spans.\n"
     "packing: the gradient of a step is the same to the bit for any micro-batches and threads, and within "
-    "1e-5 for shared\n"
-    "against unshared prompts and packed against one by one.\n"
+    "1e-5 (bf16: 1/256)\n"
+    "for shared against unshared prompts and packed against one by one.\n"
     "resume: sft, dpo and grpo killed (kill -9) at random moments and resumed leave the same bytes as "
     "undisturbed runs.\n"
     "Exit code 3 when one does not hold.",
