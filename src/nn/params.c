@@ -114,6 +114,12 @@ hn_tensor *hn_params_leaf(hn_params *p, hn_tape *t, int weight, bool train) {
     return x;
 }
 
+static void zero_slice(void *ctx, int64_t lo, int64_t hi) {
+    memset((hn_real *)ctx + lo, 0, (size_t)(hi - lo) * sizeof(hn_real));
+}
+
+void hn_params_no_grad(hn_params *p) { hn_parallel(p->count, 1 << 16, zero_slice, p->grad); }
+
 /* ---- AdamW ---- */
 /* In the order PyTorch computes it: decay, moments, then value -= lr/(1-b1^t) * m / (sqrt(v)/sqrt(1-b2^t) +
  * eps). */

@@ -60,6 +60,7 @@ typedef struct hn_adamw {
 /* One step of Adam with decoupled weight decay (Loshchilov & Hutter 2019, arXiv:1711.05101, as PyTorch's
  * AdamW), gradients multiplied by `scale` (clipping) first.  step counts from 1. */
 void hn_adamw_step(const hn_adamw *o, hn_params *p, double lr, int64_t step, double scale);
+void hn_params_no_grad(hn_params *p); /* gradients to 0 */
 /* Root of the sum of squares of all gradients; the order of summation does not depend on threads. */
 double hn_params_grad_norm(const hn_params *p);
 #endif

@@ -221,7 +221,7 @@ static int gradient(hn_trainer *t, hn_forest *f, int micro, hn_real *to, hn_err 
     int rc = hn_trainer_prepare(t, f, &m, e),
         n = rc ? 0 : hn_forest_grains(f, (int)t->cfg.grain_tokens, &cut, e);
     if (!rc && n < 0) rc = n;
-    memset(t->model->params.grad, 0, bytes);
+    hn_params_no_grad(&t->model->params);
     for (int lo = 0; lo < n && !rc; lo += micro)
         rc = hn_trainer_grains(t, f, cut, lo, lo + micro < n ? lo + micro : n, &loss, e);
     if (!rc) memcpy(to, t->model->params.grad, bytes);

@@ -164,7 +164,7 @@ int hn_trainer_gradient(hn_trainer *t, hn_forest *f, double *loss, hn_err *e) {
     *loss = 0;
     for (int s = 0; s < slots && !rc; s++) {
         int lo = (int)((int64_t)n * s / slots), hi = (int)((int64_t)n * (s + 1) / slots);
-        memset(t->model->params.grad, 0, grad_bytes(t));
+        hn_params_no_grad(&t->model->params);
         rc = hn_trainer_grains(t, f, cut, lo, hi, loss, e);
         if (!rc && slots > 1) fold(t, s);
     }
