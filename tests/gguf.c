@@ -268,7 +268,7 @@ static void there_and_back(void **state) {
             hn_gguf *g;
             hn_err e = { 0 };
             hn_gguf_made made;
-            hn_hfdir *was, *is;
+            hn_hfdir *was = NULL, *is = NULL;
             export(models[m], types[k], file, &made);
             if (hn_gguf_open(&g, file, &e) || hn_gguf_import(g, dir, NULL, NULL, &e))
                 fail_msg("%s as %s: %s", models[m], types[k], e.msg);
@@ -319,7 +319,7 @@ static void rope_rules(void **state) {
     for (size_t i = 0; i < sizeof rule / sizeof *rule; i++) {
         hn_hfconfig c, got;
         hn_gguf_made made;
-        hn_gguf *g;
+        hn_gguf *g = NULL;
         json_t *config;
         hn_buf b = { 0 };
         assert_int_equal(hn_hfconfig_open(&c, VECTORS "models/llama/config.json", &e), HN_OK);
