@@ -251,6 +251,21 @@ static void limits(void **state) {
                 "%}{{ ns.x }}",
                 "nested");
     check_limit("{{ 'x' | indent(99999999) }}", "indent");
+    check_limit("{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}", "nested");
+    check_limit("{{ 'x'.center(99999999) }}", "width");
+    check_limit("{% for i in range(10000) %}{% set x = 'x'.ljust(1000000) %}{% endfor %}", "");
+    check_limit("{{ ('\\t' * 60000).expandtabs(1000000) | length }}", "");
+    check_limit("{{ '{:99999}'.format(1) }}", "width");
+    check_limit("{{ l | slice(999999999) | list }}", "");
+    check_limit(
+        "{% set n = namespace(x=(1,)) %}{% for i in range(80) %}{% set n.x = (n.x, n.x) %}{% endfor %}"
+        "{{ n.x in {} }}",
+        "");
+    check_limit("{% set n = namespace(x=[1]) %}{% for i in range(80) %}{% set n.x = [n.x, n.x] %}{% endfor %}"
+                "{{ n.x | tojson | length }}{{ n.x == n.x }}",
+                "");
+    check_limit("{{ range(99999999999) | list }}", "range");
+    check_limit("{% macro f(x) %}{{ f([x] * 2) }}{% endmacro %}{{ f(1) }}", "");
     for (int i = 0; i < 100000; i++) hn_buf_str(&b, i ? "+1" : "{{ 1");
     hn_buf_str(&b, " }}");
     assert_int_equal(hn_tmpl_new(&t, b.data, b.n, "long.jinja", &e), HN_OK);

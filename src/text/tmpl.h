@@ -355,7 +355,7 @@ bool tm_iter_ends(tm_run *r, tm_list *l,
                   int64_t n); /* a failure ends a generator after n items: kept for later */
 bool tm_equal(tm_run *r, const tm_val *a, const tm_val *b, bool *eq);
 bool tm_order(tm_run *r, const tm_val *a, const tm_val *b, const char *op, int *order);
-bool tm_hashable(const tm_val *v, int depth); /* can be a key; depth: how deep tuples may be nested */
+bool tm_hashable(tm_run *r, const tm_val *v); /* can be a key */
 bool tm_contains(tm_run *r, const tm_val *box, const tm_val *item, bool *in);
 bool tm_items(tm_run *r, const tm_val *v, tm_val **items, int64_t *n); /* what iterating over v gives */
 bool tm_length(tm_run *r, const tm_val *v, int64_t *n);

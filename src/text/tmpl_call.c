@@ -263,7 +263,7 @@ static bool is_same(tm_run *r, const tm_call *c, tm_val *out) {
 static bool is_known(tm_run *r, const tm_call *c, tm_val *out) { /* `is filter`, `is test` */
     (void)r;
     *out = tm_bool(false);
-    if (!tm_hashable(&c->self, 100)) return tm_fail(r, HN_EPARSE, "a %s is no name", tm_kind_name(&c->self));
+    if (!tm_hashable(r, &c->self)) return tm_fail(r, HN_EPARSE, "a %s is no name", tm_kind_name(&c->self));
     if (c->self.kind != TM_STR) return true;
     const char *p = tm_flat(r, c->self.u.s);
     char name[32] = { 0 };

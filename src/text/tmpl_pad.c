@@ -16,6 +16,7 @@ static bool width_of(tm_run *r, const tm_call *c, int i, int64_t *n) {
 }
 
 static bool fill(tm_sb *b, const char *p, size_t n, int64_t times) {
+    if (times > 0 && !tm_charge(b->r, (size_t)times / 4)) return false;
     while (times-- > 0)
         if (!tm_sb_add(b, p, n, tm_nowhere)) return false;
     return true;
@@ -87,6 +88,7 @@ bool tm_method_tabs(tm_run *r, const tm_call *c, tm_val *out) {
         size_t len = (size_t)tm_utf8(p + at, p + s->n, &cp);
         int64_t gap = size > 0 ? size - column % size : 0;
         if (cp != '\t' && !tm_sb_add(&b, p + at, len, tm_org_at(s, at))) return false;
+        if (cp == '\t' && !tm_charge(r, (size_t)gap / 4)) return false;
         for (int64_t i = 0; cp == '\t' && i < gap; i++)
             if (!tm_sb_add(&b, " ", 1, tm_org_at(s, at))) return false;
         column = cp == '\n' || cp == '\r' ? 0 : column + (cp == '\t' ? gap : 1);

@@ -139,11 +139,13 @@ bool tm_order(tm_run *r, const tm_val *a, const tm_val *b, const char *op, int *
                    tm_kind_name(b));
 }
 
-bool tm_hashable(const tm_val *v, int depth) {
+bool tm_hashable(tm_run *r, const tm_val *v) {
     if (v->kind == TM_TUPLE) {
-        for (int64_t i = 0; i < v->u.l->n; i++)
-            if (!depth || !tm_hashable(&v->u.l->v[i], depth - 1)) return false;
-        return true;
+        bool ok = tm_enter(r);
+        if (!ok) return false;
+        for (int64_t i = 0; ok && i < v->u.l->n; i++) ok = tm_hashable(r, &v->u.l->v[i]);
+        tm_leave(r);
+        return ok;
     }
     return v->kind != TM_LIST && v->kind != TM_DICT && v->kind != TM_VIEW;
 }
@@ -160,7 +162,7 @@ bool tm_contains(tm_run *r, const tm_val *box, const tm_val *item, bool *in) {
         return true;
     }
     if (box->kind == TM_DICT) {
-        if (!tm_hashable(item, 100)) return tm_fail(r, HN_EPARSE, "a %s cannot be a key", tm_kind_name(item));
+        if (!tm_hashable(r, item)) return tm_fail(r, HN_EPARSE, "a %s cannot be a key", tm_kind_name(item));
         *in = tm_dict_find(r, box->u.d, item);
         return !r->e->code;
     }
@@ -274,7 +276,7 @@ tm_val *tm_dict_get(const tm_dict *d, const char *key) {
 }
 
 bool tm_dict_put(tm_run *r, tm_dict *d, const tm_val *key, const tm_val *v) {
-    if (!tm_hashable(key, 100)) return tm_fail(r, HN_EPARSE, "a %s cannot be a key", tm_kind_name(key));
+    if (!tm_hashable(r, key)) return tm_fail(r, HN_EPARSE, "a %s cannot be a key", tm_kind_name(key));
     if (key->kind == TM_STR && !tm_flat(r, key->u.s)) return false;
     tm_val *old = tm_dict_find(r, d, key);
     if (r->e->code) return false;
