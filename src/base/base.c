@@ -110,7 +110,7 @@ static struct {
     size_t left;
 } slab = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-static size_t big_size(size_t size) {
+size_t hn_big_size(size_t size) {
     size_t unit = size >= ALONE ? HUGE_PAGE : PAGE;
     return ((size ? size : 1) + unit - 1) & ~(unit - 1);
 }
@@ -141,7 +141,7 @@ static char *cut(size_t n) {
 
 void *hn_big_alloc(size_t size) {
     if (blown() || size > SIZE_MAX / 2) return NULL;
-    size_t n = big_size(size);
+    size_t n = hn_big_size(size);
     void *p = n < ALONE ? cut(n) : map(n);
     count(p, 1);
     return p;
@@ -149,7 +149,7 @@ void *hn_big_alloc(size_t size) {
 
 void hn_big_free(void *p, size_t size) {
     count(p, -1);
-    if (p) munmap(p, big_size(size));
+    if (p) munmap(p, hn_big_size(size));
 }
 
 typedef struct block {

@@ -54,6 +54,7 @@ long hn_alloc_live(void);     /* blocks handed out and not given back: tests see
  * Goes through the fuse as well.  hn_big_free needs the same size. */
 void *hn_big_alloc(size_t size);
 void hn_big_free(void *p, size_t size);
+size_t hn_big_size(size_t size); /* what such a block takes: whole pages, huge ones when it is large */
 
 typedef struct hn_arena hn_arena; /* freed all at once, never piecemeal */
 hn_arena *hn_arena_new(size_t block);

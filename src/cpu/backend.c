@@ -54,6 +54,7 @@ const hn_backend hn_backend_cpu = { .name = "cpu",
                                     .scratch = scratch,
                                     .side = hn_weight_pack_set,
                                     .side_free = hn_weight_pack_free,
+                                    .side_bytes = hn_weight_pack_bytes,
                                     .row_logp = hn_cpu_row_logp,
                                     .adamw = adamw,
                                     .sum_squares = sum_squares };

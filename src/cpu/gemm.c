@@ -62,18 +62,28 @@ static void pack_side(const hn_gemm_kernels *kn, void *dst, hn_side s, bool is_a
     hn_parallel(n, slice_items(n, SLICE_BYTES / bytes), pack_slice, &c);
 }
 
-int hn_pack_new(hn_pack **p, int64_t K, int64_t N, hn_prec prec, hn_err *e) {
+static int no_pack(int64_t K, int64_t N, hn_err *e) {
+    return hn_fail(e, HN_ENOMEM, "out of memory for packed weights of %lld x %lld", (long long)K,
+                   (long long)N);
+}
+
+int hn_pack_describe(hn_pack **p, int64_t K, int64_t N, hn_prec prec, hn_err *e) {
     hn_assert(K >= 0 && N >= 0);
     const hn_gemm_kernels *kn = kernels(hn_cpu_tier(), prec);
     hn_pack *q = hn_alloc(sizeof *q);
-    if (q) {
-        *q = (hn_pack){ hn_cpu_tier(), prec, K, N, NULL, side_bytes(kn, N, kn->panel, K) };
-        q->data = hn_big_alloc(q->bytes ? q->bytes : 1);
-    }
-    if (!q || !q->data) {
+    if (!q) return no_pack(K, N, e);
+    *q = (hn_pack){ hn_cpu_tier(), prec, K, N, NULL, side_bytes(kn, N, kn->panel, K) };
+    *p = q;
+    return HN_OK;
+}
+
+int hn_pack_new(hn_pack **p, int64_t K, int64_t N, hn_prec prec, hn_err *e) {
+    hn_pack *q;
+    int rc = hn_pack_describe(&q, K, N, prec, e);
+    if (rc) return rc;
+    if (!(q->data = hn_big_alloc(q->bytes))) {
         hn_free(q);
-        return hn_fail(e, HN_ENOMEM, "out of memory for packed weights of %lld x %lld", (long long)K,
-                       (long long)N);
+        return no_pack(K, N, e);
     }
     *p = q;
     return HN_OK;
@@ -81,7 +91,7 @@ int hn_pack_new(hn_pack **p, int64_t K, int64_t N, hn_prec prec, hn_err *e) {
 
 void hn_pack_free(hn_pack *p) {
     if (!p) return;
-    hn_big_free(p->data, p->bytes ? p->bytes : 1);
+    hn_big_free(p->data, p->bytes);
     hn_free(p);
 }
 

@@ -37,6 +37,8 @@ enum { HN_PANEL = 64, HN_KSTEP = 32 };
 
 /* Room for a K x N side; contents are zeros until filled.  HN_ENOMEM. */
 int hn_pack_new(hn_pack **p, int64_t K, int64_t N, hn_prec prec, hn_err *e);
+/* The same without its data: for measuring. */
+int hn_pack_describe(hn_pack **p, int64_t K, int64_t N, hn_prec prec, hn_err *e);
 void hn_pack_free(hn_pack *p);
 /* B[k][n] = src[k*rs + n*cs].  Call again whenever the weights have changed. */
 void hn_pack_fill(hn_pack *p, const float *src, int64_t rs, int64_t cs);

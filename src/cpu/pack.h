@@ -10,11 +10,12 @@ typedef struct hn_weight_pack {
     hn_pack *fwd, *bwd; /* bwd NULL where there are no gradients */
 } hn_weight_pack;
 
-/* hn_backend.side and .side_free: makes or refreshes the copies.  After a change of tier, precision or
- * shape they are made anew.  HN_ENOMEM. */
+/* hn_backend.side, .side_free and .side_bytes: makes or refreshes the copies (w NULL: only their sizes).
+ * After a change of tier, precision or shape they are made anew.  HN_ENOMEM. */
 int hn_weight_pack_set(void **side, const float *w, int64_t rows, int64_t cols, hn_prec p, bool backward,
                        hn_err *e);
 void hn_weight_pack_free(void *side);
+size_t hn_weight_pack_bytes(const void *side, bool backward);
 
 /* The copies of a weight tensor; NULL when it has none and must be packed on the way.  A copy that is there
  * but was made for another tier or precision is the caller's fault. */

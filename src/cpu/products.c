@@ -11,16 +11,16 @@
 static bool fits(const hn_pack *p, int64_t K, int64_t N, hn_prec prec) {
     return p && p->tier == hn_cpu_tier() && p->prec == prec && p->K == K && p->N == N;
 }
-/* One copy: made anew unless it fits, then filled. */
+/* One copy: made anew unless it fits, then filled; w NULL: its size alone. */
 static int set_one(hn_pack **p, const float *w, int64_t K, int64_t N, int64_t rs, int64_t cs, hn_prec prec,
                    hn_err *e) {
-    if (!fits(*p, K, N, prec)) {
+    if (!fits(*p, K, N, prec) || (w && !(*p)->data)) {
         hn_pack_free(*p);
         *p = NULL;
-        int rc = hn_pack_new(p, K, N, prec, e);
+        int rc = w ? hn_pack_new(p, K, N, prec, e) : hn_pack_describe(p, K, N, prec, e);
         if (rc) return rc;
     }
-    hn_pack_fill(*p, w, rs, cs);
+    if (w) hn_pack_fill(*p, w, rs, cs);
     return HN_OK;
 }
 
@@ -40,6 +40,12 @@ void hn_weight_pack_free(void *side) {
     hn_pack_free(s->fwd);
     hn_pack_free(s->bwd);
     hn_free(s);
+}
+
+size_t hn_weight_pack_bytes(const void *side, bool backward) {
+    const hn_weight_pack *s = side;
+    const hn_pack *p = !s ? NULL : backward ? s->bwd : s->fwd;
+    return p ? hn_big_size(p->bytes) : 0;
 }
 
 const hn_pack *hn_side_fwd(const hn_tensor *w, hn_prec p) {

@@ -45,6 +45,9 @@ struct hn_gen {
 
 static hn_shape vec(hn_live live, int64_t n) { return (hn_shape){ 1, live, { n } }; }
 
+static int pages_of(int slots, int max_len) { return 2 * slots * ((max_len + HN_BLOCK - 1) / HN_BLOCK); }
+
+/* Records and leaves the tape unplanned. */
 static int record(hn_gen *g, hn_err *e) {
     hn_tape *t = g->tape = hn_tape_new(g->m->params.backend);
     if (!t) return hn_fail(e, HN_ENOMEM, "no memory for the generator's tape");
@@ -62,7 +65,25 @@ static int record(hn_gen *g, hn_err *e) {
     hn_tensor *w = g->m->cfg.tied ? leaf[0] : hn_transformer_head(g->m, t, false, leaf, &n);
     hn_free(leaf);
     g->logits = hn_keep(hn_logits(t, hn_gather(t, x, g->pick), w, g->m->vocab, g->m->params.prec));
-    return hn_tape_plan(t, e);
+    return HN_OK;
+}
+
+int hn_gen_measure(hn_transformer *m, int slots, int max_len, size_t *cache, size_t *rest, hn_err *e) {
+    hn_kv kv = { .n_layer = m->cfg.n_layer, .n_head = m->cfg.n_kv_head, .head_dim = m->cfg.head_dim };
+    kv.n_slot = 2 * slots;
+    kv.n_page = pages_of(slots, max_len);
+    hn_gen g = {
+        .m = m, .kv = &kv, .slots = slots, .rows = slots + PREFILL_ROWS, .vocab = m->cfg.vocab_size
+    };
+    *cache = hn_kv_bytes(&kv);
+    if (!*cache) return hn_fail(e, HN_ERANGE, "the key-value cache of %d answers is beyond counting", slots);
+    int rc = record(&g, e);
+    if (!rc) rc = hn_tape_measure(g.tape, e);
+    size_t row = (size_t)g.vocab * sizeof(hn_real),
+           draws = (size_t)slots * (hn_sample_scratch(g.vocab) + row);
+    if (!rc) *rest = hn_tape_bytes(g.tape) + draws; /* a row of logits waits with each prompt */
+    hn_tape_free(g.tape);
+    return rc;
 }
 
 int hn_gen_open(hn_gen **out, hn_transformer *m, int slots, int max_len, hn_err *e) {
@@ -83,7 +104,7 @@ int hn_gen_open(hn_gen **out, hn_transformer *m, int slots, int max_len, hn_err 
     g->answer = hn_alloc((size_t)slots * sizeof *g->answer);
     g->prompt_slot = hn_alloc((size_t)slots * sizeof *g->prompt_slot);
     g->scratch = hn_alloc((size_t)slots * g->scratch_one);
-    int rc = HN_OK, pages = 2 * slots * ((max_len + HN_BLOCK - 1) / HN_BLOCK);
+    int rc = HN_OK, pages = pages_of(slots, max_len);
     if (!g->token_at || !g->pos_at || !g->row_at || !g->pick_at || !g->answer || !g->prompt_slot ||
         !g->scratch)
         rc = hn_fail(e, HN_ENOMEM, "no memory for a generator of %d slots", slots);
@@ -91,6 +112,7 @@ int hn_gen_open(hn_gen **out, hn_transformer *m, int slots, int max_len, hn_err 
         rc = hn_kv_new(&g->kv, m->cfg.n_layer, m->cfg.n_kv_head, m->cfg.head_dim, m->params.prec, 2 * slots,
                        max_len, pages, e);
     if (!rc) rc = record(g, e);
+    if (!rc) rc = hn_tape_plan(g->tape, e);
     if (rc) {
         hn_gen_close(g);
         return rc;
@@ -141,9 +163,14 @@ void hn_gen_close(hn_gen *g) {
 int hn_gen_max_len(const hn_gen *g) { return g->max_len; }
 hn_tape *hn_gen_tape(const hn_gen *g) { return g->tape; }
 
+int hn_gen_len(const hn_transformer *m, int64_t longest, int64_t most) {
+    int64_t need = longest + most, max = hn_transformer_max_len(m), room = need + need / 2;
+    return (int)(room < max ? room : max);
+}
+
 int hn_gen_room(hn_gen **g, hn_transformer *m, int slots, int64_t longest, int64_t most, const char *limit,
                 hn_err *e) {
-    int64_t need = longest + most, max = hn_transformer_max_len(m), room = need + need / 2;
+    int64_t need = longest + most, max = hn_transformer_max_len(m);
     if (need > max)
         return hn_fail(e, HN_ERANGE,
                        "a prompt of %lld tokens and %s %lld exceed the %lld tokens the model is made for: "
@@ -152,7 +179,7 @@ int hn_gen_room(hn_gen **g, hn_transformer *m, int slots, int64_t longest, int64
     if (*g && (*g)->max_len >= need) return HN_OK;
     hn_gen_close(*g);
     *g = NULL;
-    return hn_gen_open(g, m, slots, (int)(room < max ? room : max), e);
+    return hn_gen_open(g, m, slots, hn_gen_len(m, longest, most), e);
 }
 
 int hn_gen_submit(hn_gen *g, hn_request *r, hn_err *e) {

@@ -53,6 +53,9 @@ hn_tape *hn_gen_tape(const hn_gen *g); /* of a step, for a profile (hn_tape_prof
  * that sets `most`, for the message when the model is not made for so many.  A *g of NULL is opened. */
 int hn_gen_room(hn_gen **g, hn_transformer *m, int slots, int64_t longest, int64_t most, const char *limit,
                 hn_err *e);
+int hn_gen_len(const hn_transformer *m, int64_t longest, int64_t most); /* the max_len it opens with */
+/* Bytes of the cache, and of all else, that hn_gen_open would take; m may be described (nn/params.h). */
+int hn_gen_measure(hn_transformer *m, int slots, int max_len, size_t *cache, size_t *rest, hn_err *e);
 int hn_gen_submit(hn_gen *g, hn_request *r, hn_err *e);
 /* Advances everything by one step; how many requests are unfinished, or < 0.  The weights may change between
  * steps only when nothing is unfinished. */

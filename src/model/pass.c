@@ -38,6 +38,7 @@ static int make_index(hn_pass *p) {
     return HN_OK;
 }
 
+/* Records and leaves the tape unplanned. */
 static int record(hn_pass *p, hn_loss_fn *loss, const void *priv, hn_err *e) {
     hn_transformer *m = p->model;
     hn_tape *t = p->tape;
@@ -69,17 +70,19 @@ static int record(hn_pass *p, hn_loss_fn *loss, const void *priv, hn_err *e) {
         hn_grad(t, p->loss, leaf, n);
     }
     hn_free(leaf);
-    return hn_tape_plan(t, e);
+    return HN_OK;
 }
 
+/* Up to the next eighth of a power of two, so that little is planned in vain and a run records few times. */
 static int64_t round_up(int64_t n) {
     int64_t c = 64;
     while (c < n) c *= 2;
-    return c;
+    int64_t step = c > 1024 ? c / 16 : 64;
+    return (n + step - 1) / step * step + (n == 0) * 64;
 }
 
-int hn_pass_fit(hn_pass *p, hn_transformer *m, const hn_forest *f, double temperature, hn_loss_fn *loss,
-                const void *priv, hn_err *e) {
+/* Makes the capacities hold f; true when they already did. */
+static bool has_room(hn_pass *p, const hn_forest *f) {
     const int64_t need[HN_LIVE_N] = { [HN_TOKENS] = f->n_token,
                                       [HN_SPANS] = f->n_span,
                                       [HN_ACTS] = f->n_act,
@@ -91,14 +94,36 @@ int hn_pass_fit(hn_pass *p, hn_transformer *m, const hn_forest *f, double temper
         p->cap[i] = round_up(need[i]);
         fits = false;
     }
-    if (fits) return HN_OK;
+    return fits;
+}
+
+int hn_pass_fit(hn_pass *p, hn_transformer *m, const hn_forest *f, double temperature, hn_loss_fn *loss,
+                const void *priv, hn_err *e) {
+    if (has_room(p, f)) return HN_OK;
     if (!p->tape && !(p->tape = hn_tape_new(m->params.backend)))
         return hn_fail(e, HN_ENOMEM, "no memory for a tape");
     p->model = m;
     p->temperature = temperature;
     p->train = loss != NULL;
     int rc = record(p, loss, priv, e);
+    if (!rc) rc = hn_tape_plan(p->tape, e);
     if (rc) hn_pass_release(p);
+    return rc;
+}
+
+int hn_pass_measure(hn_transformer *m, const hn_forest *counts, hn_loss_fn *loss, const void *priv,
+                    size_t *bytes, size_t *chunk, hn_err *e) {
+    hn_pass p = { .model = m, .temperature = 1, .train = loss != NULL };
+    has_room(&p, counts);
+    if (!(p.tape = hn_tape_new(m->params.backend))) return hn_fail(e, HN_ENOMEM, "no memory for a tape");
+    int rc = record(&p, loss, priv, e);
+    if (!rc) rc = hn_tape_measure(p.tape, e);
+    if (!rc) {
+        size_t forward = hn_tape_work(p.tape, "logp"), back = hn_tape_work(p.tape, "logp_b");
+        *bytes = hn_tape_bytes(p.tape);
+        *chunk = forward > back ? forward : back;
+    }
+    hn_pass_release(&p);
     return rc;
 }
 

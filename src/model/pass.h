@@ -33,8 +33,8 @@ typedef struct hn_pass {
 /* What a loss records on top: from p->logp and columns to one element. */
 typedef hn_tensor *hn_loss_fn(const void *priv, hn_pass *p);
 
-/* Makes sure that p holds a recording with room for f (capacities grow in powers of two, so that a few
- * recordings serve a run).  A zeroed hn_pass is empty; with loss NULL it scores.  The loss, its priv, the
+/* Makes sure that p holds a recording with room for f (capacities grow by eighths of powers of two, so that a
+ * few recordings serve a run).  A zeroed hn_pass is empty; with loss NULL it scores.  The loss, its priv, the
  * model and the temperature may not change between calls without hn_pass_release. */
 int hn_pass_fit(hn_pass *p, hn_transformer *m, const hn_forest *f, double temperature, hn_loss_fn *loss,
                 const void *priv, hn_err *e);
@@ -42,6 +42,10 @@ int hn_pass_fit(hn_pass *p, hn_transformer *m, const hn_forest *f, double temper
  * model's. */
 int hn_pass_run(hn_pass *p, const hn_forest *f, hn_err *e);
 void hn_pass_release(hn_pass *p);
+/* What hn_pass_fit would plan for a forest of these counts (nothing else of it is read), without taking it:
+ * bytes of the block, of which `chunk` hold logits and their product.  m may be described (nn/params.h). */
+int hn_pass_measure(hn_transformer *m, const hn_forest *counts, hn_loss_fn *loss, const void *priv,
+                    size_t *bytes, size_t *chunk, hn_err *e);
 
 /* For losses: column `name` as a leaf, [acts] or [samples]; every grain must have it. */
 hn_tensor *hn_pass_column(hn_pass *p, const char *name, hn_per per, hn_dtype type);

@@ -28,34 +28,50 @@ int hn_params_weight(hn_params *p, int first, int n, bool packed) {
     return (int)p->n_weight++;
 }
 
-static size_t block_bytes(const hn_params *p) { return (size_t)p->count * sizeof(hn_real); }
+size_t hn_params_block(const hn_params *p) { return (size_t)p->count * sizeof(hn_real); }
+
+size_t hn_params_packed(const hn_params *p, bool backward) {
+    size_t n = 0;
+    for (int64_t i = 0; i < p->n_weight; i++)
+        if (p->weight[i].side) n += p->backend->side_bytes(p->weight[i].side, backward);
+    return n;
+}
 
 int hn_params_build(hn_params *p, const hn_backend *b, hn_prec prec, hn_err *e) {
     p->backend = b;
     p->prec = prec;
-    p->value = hn_big_alloc(block_bytes(p));
+    p->value = hn_big_alloc(hn_params_block(p));
     return p->value ? HN_OK : hn_fail(e, HN_ENOMEM, "no memory for %lld parameters", (long long)p->count);
 }
 
 int hn_params_train(hn_params *p, hn_err *e) {
     hn_real **block[] = { &p->grad, &p->moment[0], &p->moment[1] };
     for (int i = 0; i < 3; i++) {
-        if (!*block[i]) *block[i] = hn_big_alloc(block_bytes(p));
+        if (!*block[i]) *block[i] = hn_big_alloc(hn_params_block(p));
         if (!*block[i])
             return hn_fail(e, HN_ENOMEM,
                            "no memory to train %lld parameters: gradients and moments need %.0f MB",
-                           (long long)p->count, 3e-6 * (double)block_bytes(p));
+                           (long long)p->count, 3e-6 * (double)hn_params_block(p));
     }
+    return hn_params_refresh(p, e);
+}
+
+int hn_params_describe(hn_params *p, const hn_backend *b, hn_prec prec, bool train, hn_err *e) {
+    hn_assert(!p->value);
+    p->backend = b;
+    p->prec = prec;
+    p->described = true;
+    p->trains = train;
     return hn_params_refresh(p, e);
 }
 
 void hn_params_release(hn_params *p) {
     for (int64_t i = 0; i < p->n_weight; i++)
         if (p->weight[i].side) p->backend->side_free(p->weight[i].side);
-    hn_big_free(p->value, block_bytes(p));
-    hn_big_free(p->grad, block_bytes(p));
-    hn_big_free(p->moment[0], block_bytes(p));
-    hn_big_free(p->moment[1], block_bytes(p));
+    hn_big_free(p->value, hn_params_block(p));
+    hn_big_free(p->grad, hn_params_block(p));
+    hn_big_free(p->moment[0], hn_params_block(p));
+    hn_big_free(p->moment[1], hn_params_block(p));
     hn_free(p->list);
     hn_free(p->weight);
     memset(p, 0, sizeof *p);
@@ -98,19 +114,22 @@ int hn_params_refresh(hn_params *p, hn_err *e) {
     for (int64_t i = 0; i < p->n_weight; i++) {
         hn_weight *w = &p->weight[i];
         if (!w->packed) continue;
-        int rc = p->backend->side(&w->side, p->value + w->at, w->shape.d[0], w->shape.d[1], p->prec,
-                                  p->grad != NULL, e);
+        const hn_real *value = p->described ? NULL : p->value + w->at;
+        bool backward = p->grad || p->trains;
+        int rc = p->backend->side(&w->side, value, w->shape.d[0], w->shape.d[1], p->prec, backward, e);
         if (rc) return rc;
     }
     return HN_OK;
 }
 
 hn_tensor *hn_params_leaf(hn_params *p, hn_tape *t, int weight, bool train) {
-    hn_assert(weight >= 0 && weight < p->n_weight && p->value);
+    static hn_real nowhere; /* a described leaf has gradient memory in name only */
+    hn_assert(weight >= 0 && weight < p->n_weight && (p->value || p->described));
     const hn_weight *w = &p->weight[weight];
-    hn_tensor *x = hn_leaf(t, HN_F, w->shape, p->value + w->at);
+    hn_tensor *x = hn_leaf(t, HN_F, w->shape, p->described ? NULL : p->value + w->at);
     x->side = w->side;
     if (train && p->grad) x->into = p->grad + w->at;
+    else if (train && p->trains) x->into = &nowhere;
     return x;
 }
 

@@ -30,6 +30,7 @@ typedef struct hn_params {
     hn_real *value, *grad, *moment[2]; /* [count] each, laid out alike; the last three while training */
     const hn_backend *backend;
     hn_prec prec;
+    bool described, trains; /* hn_params_describe: sizes without memory */
 } hn_params;
 
 /* ---- declaring: before hn_params_build ---- */
@@ -42,6 +43,10 @@ int hn_params_weight(hn_params *p, int first, int n, bool packed);
 /* ---- memory ---- */
 int hn_params_build(hn_params *p, const hn_backend *b, hn_prec prec, hn_err *e);
 int hn_params_train(hn_params *p, hn_err *e); /* adds grad and moments, zeroed */
+/* Instead of the two above: no memory; tapes recorded on these leaves can be measured, not run. */
+int hn_params_describe(hn_params *p, const hn_backend *b, hn_prec prec, bool train, hn_err *e);
+size_t hn_params_block(const hn_params *p);                 /* bytes of value, of grad, of each moment */
+size_t hn_params_packed(const hn_params *p, bool backward); /* bytes of the backend's copies */
 void hn_params_release(hn_params *p);
 int hn_params_find(const hn_params *p, const char *name); /* -1 when absent */
 /* N(0, std) for matrices, 1 for gains (names ending in "norm.weight"), 0 for biases: what `transformers`

@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-/* Bytes of all pages; 0 when the sizes do not fit in memory arithmetic.  Sets page_bytes. */
-static size_t measure(hn_kv *c) {
+size_t hn_kv_bytes(hn_kv *c) {
     if ((size_t)c->head_dim > SIZE_MAX / (4 * HN_BLOCK * sizeof(hn_real))) return 0;
     size_t n = hn_kv_k_bytes(c) + hn_kv_v_bytes(c);
     if (__builtin_mul_overflow(n, (size_t)c->n_head, &n)) return 0;
@@ -23,7 +22,7 @@ int hn_kv_new(hn_kv **out, int n_layer, int n_head, int head_dim, hn_prec prec, 
     if (sizeof(hn_real) == sizeof(float)) c->prec = prec; /* the double build checks, it rounds nothing */
     c->max_block = (max_len - 1) / HN_BLOCK + 1;
     c->n_page = n_page;
-    size_t bytes = measure(c), table = (size_t)n_slot * (size_t)c->max_block;
+    size_t bytes = hn_kv_bytes(c), table = (size_t)n_slot * (size_t)c->max_block;
     c->table = hn_alloc(table * sizeof *c->table);
     c->ref = hn_alloc((size_t)n_page * sizeof *c->ref);
     c->data = bytes ? hn_big_alloc(bytes) : NULL;
@@ -41,7 +40,7 @@ void hn_kv_free(hn_kv *c) {
     if (!c) return;
     hn_free(c->table);
     hn_free(c->ref);
-    hn_big_free(c->data, measure(c));
+    hn_big_free(c->data, hn_kv_bytes(c));
     hn_free(c);
 }
 

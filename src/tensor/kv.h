@@ -48,6 +48,7 @@ hn_real hn_kv_value(const hn_kv *c, int page, int layer, int head, int at, int d
 
 int hn_kv_new(hn_kv **c, int n_layer, int n_head, int head_dim, hn_prec prec, int n_slot, int max_len,
               int n_page, hn_err *e);
+size_t hn_kv_bytes(hn_kv *c); /* of all pages (0: more than can be counted); sets page_bytes */
 void hn_kv_free(hn_kv *c);
 void hn_kv_drop(hn_kv *c, int slot); /* releases the pages of a sequence */
 /* Makes position `pos` of `slot` writable (all before it are there): allocates its page, or copies it when it

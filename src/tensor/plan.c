@@ -183,7 +183,7 @@ static void give_addresses(const planner *p) {
 
 static void *ints(hn_tape *t, size_t each) { return hn_arena_get(t->mem, ((size_t)t->n + 1) * each); }
 
-int hn_tape_plan(hn_tape *t, hn_err *e) {
+static int lay_out(hn_tape *t, bool take, hn_err *e) {
     if (t->err.code) return hn_fail(e, t->err.code, "%s", t->err.msg);
     hn_assert(!t->planned);
     planner p = { .t = t, .wanted = ints(t, sizeof(bool)), .at_step = ints(t, sizeof(int)) };
@@ -200,6 +200,7 @@ int hn_tape_plan(hn_tape *t, hn_err *e) {
     int rc = make_steps(&p, e);
     if (rc) return rc;
     t->bytes = hn_plan(p.item, p.n_item, order);
+    if (!take) return HN_OK;
     rc = get_block(t, e);
     if (rc) return rc;
     give_addresses(&p);
@@ -207,4 +208,14 @@ int hn_tape_plan(hn_tape *t, hn_err *e) {
     return HN_OK;
 }
 
+int hn_tape_plan(hn_tape *t, hn_err *e) { return lay_out(t, true, e); }
+int hn_tape_measure(hn_tape *t, hn_err *e) { return lay_out(t, false, e); }
+
 size_t hn_tape_bytes(const hn_tape *t) { return t->bytes; }
+
+size_t hn_tape_work(const hn_tape *t, const char *op) {
+    size_t most = 0;
+    for (int i = 0; i < t->n_step; i++)
+        if (!strcmp(t->step[i].y->op->name, op) && t->step[i].work > most) most = t->step[i].work;
+    return most;
+}

@@ -118,10 +118,12 @@ typedef struct hn_backend {
     hn_kernel_fn *(*kernel)(const hn_tensor *y);
     size_t (*scratch)(const hn_tensor *y); /* bytes of y->work its kernel needs, at capacity */
     /* Makes or refreshes *side, what the backend keeps beside a weight leaf [rows, cols] (packed copies);
-     * `backward`: also what its gradients read.  NULL pointers: nothing is kept. */
+     * `backward`: also what its gradients read.  w NULL: only the sizes, enough to measure tapes.  NULL
+     * pointers: nothing is kept. */
     int (*side)(void **side, const hn_real *w, int64_t rows, int64_t cols, hn_prec p, bool backward,
                 hn_err *e);
     void (*side_free)(void *side);
+    size_t (*side_bytes)(const void *side, bool backward); /* of the copies for products, or for gradients */
     /* Token `id` in a row of logits: the bits that its op logp computes from the same logits (softmax.h).
      * NULL: the reference. */
     void (*row_logp)(const hn_real *logit, int64_t vocab, int32_t id, double temperature, hn_row *row);
@@ -154,7 +156,10 @@ int hn_grad(hn_tape *t, hn_tensor *loss, hn_tensor *const wrt[], int n);
 
 /* Gives every node its place; call once after recording, again only after hn_tape_reset. */
 int hn_tape_plan(hn_tape *t, hn_err *e);
+/* The same without taking the block: the sizes are right, and nothing can be run.  For memory tables. */
+int hn_tape_measure(hn_tape *t, hn_err *e);
 size_t hn_tape_bytes(const hn_tape *t);                  /* of the planned block */
+size_t hn_tape_work(const hn_tape *t, const char *op);   /* the most scratch a node of this op has in it */
 void hn_tape_live(hn_tape *t, hn_live which, int64_t n); /* for the next run; at most the capacity */
 int hn_run(hn_tape *t, hn_err *e);                       /* any number of times */
 double hn_scalar(const hn_tensor *x);                    /* a kept node of one element */
