@@ -93,7 +93,8 @@ int hn_transformer_init(hn_transformer *m, const hn_hfconfig *c, hn_err *e) {
     m->freq = hn_alloc((size_t)(c->head_dim / 2) * sizeof *m->freq);
     if (!m->layer || !m->freq) goto oom;
     hn_rope_freq(c, m->freq);
-    m->embed = one(&k, "embed_tokens.weight", c->vocab_size, c->hidden_size);
+    int embed = declare(&k, "embed_tokens.weight", c->vocab_size, c->hidden_size);
+    m->embed = weight(&k, embed, 1, c->tied); /* untied: rows are looked up, and no product reads it */
     for (int i = 0; i < c->n_layer && !k.oom; i++) {
         snprintf(k.prefix, sizeof k.prefix, "model.layers.%d.", i);
         declare_layer(&k, c, &m->layer[i]);
