@@ -140,7 +140,7 @@ static void *worker(void *me) {
     return NULL;
 }
 
-static int cores(void) {
+int hn_pool_cores(void) {
     /* the kernel's mask may be wider than cpu_set_t: ask with growing sizes */
     for (int cpus = CPU_SETSIZE; cpus <= 1 << 16; cpus *= 2) {
         cpu_set_t *set = CPU_ALLOC((size_t)cpus);
@@ -156,7 +156,7 @@ static int cores(void) {
 
 int hn_pool_start(int n, hn_err *e) {
     hn_pool_stop();
-    if (n <= 0) n = cores();
+    if (n <= 0) n = hn_pool_cores();
     if (n > MAX_THREADS) return hn_fail(e, HN_ERANGE, "%d threads: at most %d are possible", n, MAX_THREADS);
     if (n == 1) return HN_OK;
     pool.thread = hn_alloc((size_t)(n - 1) * sizeof *pool.thread);

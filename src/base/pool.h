@@ -18,6 +18,7 @@ typedef void hn_slice_fn(void *ctx, int64_t lo, int64_t hi);
 int hn_pool_start(int n, hn_err *e);
 void hn_pool_stop(void);   /* joins the workers; hn_parallel then runs in the caller */
 int hn_pool_threads(void); /* 1 before hn_pool_start */
+int hn_pool_cores(void);   /* cores this process may run on */
 
 /* Calls fn on disjoint slices that cover [0,n), each of at most `grain` items (grain >= 1) and
  * starting at a multiple of grain.  Returns when all are done.  A call from inside a slice runs
