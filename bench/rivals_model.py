@@ -1,13 +1,15 @@
 """The reference model of bench/model.c in PyTorch: d 512, 8 layers, 8 heads, FFN 1408, vocabulary 4096, untied; batch 8 x 256.
 
 usage: rivals_model.py train|generate f32|bf16 THREADS SECONDS [BATCH]     prints one number: tokens a second
+       rivals_model.py memory f32|bf16 THREADS VOCABULARY TOKENS     prints the peak in bytes of one update on one row
 Eager PyTorch as its users write it: fused attention and RMS norm, fused AdamW, autocast for bf16, a preallocated cache."""
-import sys, time
+import resource, sys, time
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
 D, L, H, FF, V = 512, 8, 8, 1408, 4096
+LONGEST = 512
 
 def rope(x, cos, sin):
     a, b = x.chunk(2, dim=-1)
@@ -39,7 +41,7 @@ class Model(nn.Module):
         self.emb = nn.Embedding(V, D)
         self.blocks = nn.ModuleList(Block() for _ in range(L))
         self.norm, self.head = nn.RMSNorm(D, eps=1e-5), nn.Linear(D, V, bias=False)
-        f = torch.outer(torch.arange(512).float(), 1e4 ** (-torch.arange(0, D // H, 2) / (D // H)))
+        f = torch.outer(torch.arange(max(512, LONGEST)).float(), 1e4 ** (-torch.arange(0, D // H, 2) / (D // H)))
         self.register_buffer("cos", f.cos())
         self.register_buffer("sin", f.sin())
 
@@ -92,6 +94,24 @@ def generate(seconds, bf16, B):
             z = m(nxt, cache, 16 + i)[:, -1]
         tokens += B * 128
         rounds += 1
+
+def memory(bf16, tokens):
+    m = Model()
+    opt = torch.optim.AdamW(m.parameters(), lr=1e-4, weight_decay=0.0, fused=True)
+    ids = torch.randint(0, V, (1, tokens))
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        logits = m(ids)
+        loss = F.cross_entropy(logits[:, :-1].reshape(-1, V).float(), ids[:, 1:].reshape(-1))
+    loss.backward()
+    nn.utils.clip_grad_norm_(m.parameters(), 1.0)
+    opt.step()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+if sys.argv[1] == "memory":
+    V, LONGEST = int(sys.argv[4]), int(sys.argv[5])
+    torch.set_num_threads(int(sys.argv[3]))
+    print(memory(sys.argv[2] == "bf16", LONGEST))
+    sys.exit()
 
 what, dtype, threads, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 torch.set_num_threads(threads)

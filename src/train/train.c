@@ -78,11 +78,15 @@ static int slot_levels(const hn_trainer *t) {
 
 static size_t grad_bytes(const hn_trainer *t) { return (size_t)t->model->params.count * sizeof(hn_real); }
 
+int hn_train_config_check(const hn_train_config *c, hn_err *e) {
+    if (!(c->reduce_slots & (c->reduce_slots - 1))) return HN_OK;
+    return hn_fail(e, HN_ERANGE, "reduce_slots is %lld: it must be a power of two",
+                   (long long)c->reduce_slots);
+}
+
 int hn_trainer_open(hn_trainer *t, hn_err *e) {
-    if (t->cfg.reduce_slots & (t->cfg.reduce_slots - 1))
-        return hn_fail(e, HN_ERANGE, "reduce_slots is %lld: it must be a power of two",
-                       (long long)t->cfg.reduce_slots);
-    int rc = hn_params_train(&t->model->params, e), levels = slot_levels(t);
+    int rc = hn_train_config_check(&t->cfg, e), levels = slot_levels(t);
+    if (!rc) rc = hn_params_train(&t->model->params, e);
     if (rc || !levels) return rc;
     t->slot = hn_alloc((size_t)(levels + 1) * sizeof *t->slot);
     for (int i = 0; t->slot && i <= levels; i++)

@@ -31,6 +31,8 @@ typedef struct hn_train_config {
 } hn_train_config;
 extern const hn_opt hn_train_opts[];
 
+/* What the options' limits cannot say. */
+int hn_train_config_check(const hn_train_config *c, hn_err *e);
 /* The learning rate of update number `step` (from 0) of `steps`, as `transformers` schedules it. */
 double hn_lr(const hn_train_config *c, double peak, int64_t step, int64_t steps);
 
