@@ -18,6 +18,9 @@ const hn_opt hn_load_opts[] = {
     { .name = "overlong", .help = "rows of more than max_length tokens: refuse the file, leave them out, or cut their ends", .type = HN_OPT_ENUM,
       AT(overlong), .choices = "error|drop|truncate" },
     { .name = "assistant_only_loss", .help = "of conversations, learn what the assistant writes", .type = HN_OPT_BOOL, AT(assistant_only_loss), .def = 1 },
+    { .name = "allow_double_bos", .help = "take rows that begin with two begin-of-text tokens", .type = HN_OPT_BOOL, AT(allow_double_bos) },
+    { .name = "allow_untrained", .help = "leave out rows of which no token is trained, instead of refusing the file", .type = HN_OPT_BOOL, AT(allow_untrained) },
+    { .name = "allow_all_trained", .help = "take rows with a prompt or messages of which every token is trained", .type = HN_OPT_BOOL, AT(allow_all_trained) },
     { .name = "completion_only_loss", .help = "of prompt and completion, learn the completion", .type = HN_OPT_BOOL, AT(completion_only_loss), .def = 1 },
     { 0 },
 };
@@ -142,44 +145,49 @@ static int answer_ids(loader *l, const hn_part *a, hn_ids *to, hn_err *e) {
     return hn_model_encode(l->m, l->full.data + l->text.n, l->full.n - l->text.n, false, to, e);
 }
 
-/* ---- what to do with a row ---- */
-typedef struct {
-    int64_t over, dropped, first_over, silent;
-} counts;
-
-static int too_long(const loader *l, int64_t n, int64_t line, counts *k) {
-    if (n <= l->c->max_length) return 0;
-    if (!k->over++) k->first_over = line;
-    k->dropped += l->c->overlong != OVER_TRUNCATE;
-    return 1;
-}
-
-static int chain(loader *l, int64_t line, hn_dataset *d, counts *k, hn_err *e) {
-    hn_ids_clear(&l->ids);
-    int rc = l->row->prompt.text || l->row->prompt.messages ? completion(l, e) : whole(l, e);
-    if (rc) return rc;
-    int64_t n = l->ids.n;
-    if (too_long(l, n, line, k)) {
-        if (l->c->overlong != OVER_TRUNCATE) return HN_OK;
-        n = l->c->max_length;
-    }
+/* ---- a row with its flaws ---- */
+static bool two_bos(const loader *l) {
     int32_t bos = hn_tok_role_id(l->m->tok, HN_TOK_BOS);
-    if (n > 1 && bos >= 0 && l->ids.id[0] == bos && l->ids.id[1] == bos)
-        return hn_fail(e, HN_EPARSE,
-                       "the row begins with two %s: the text has one and the tokenizer adds one; take it out "
-                       "of the text",
-                       hn_tok_role_str(l->m->tok, HN_TOK_BOS));
-    if (n > 0) l->act[0] = 0; /* nothing predicts the first token */
-    int64_t trained = 0;
-    for (int64_t i = 0; i < n; i++) trained += l->act[i];
-    if (!trained)
-        return hn_fail(
-            e, HN_EPARSE,
-            "no token of the row would be trained (an empty answer, or all of it cut by max_length)");
-    return hn_dataset_chain(d, l->ids.id, l->act, (int)n, e);
+    return bos >= 0 && l->ids.n > 1 && l->ids.id[0] == bos && l->ids.id[1] == bos;
 }
 
-static int pair(loader *l, int64_t line, hn_dataset *d, hn_ids *rejected, counts *k, hn_err *e) {
+static int chain(loader *l, hn_loaded *r, hn_err *e) {
+    bool prompted = l->row->prompt.text || l->row->prompt.messages;
+    hn_ids_clear(&l->ids);
+    int rc = prompted ? completion(l, e) : whole(l, e);
+    if (rc) return rc;
+    if (!l->ids.n) return hn_fail(e, HN_EPARSE, "the row has no tokens");
+    r->length = l->ids.n;
+    bool cut = r->length > l->c->max_length && l->c->overlong == OVER_TRUNCATE;
+    r->n[0] = (int32_t)(cut ? l->c->max_length : r->length);
+    l->act[0] = 0; /* nothing predicts the first token */
+    int64_t trained = 0;
+    for (int32_t i = 0; i < r->n[0]; i++) trained += l->act[i];
+    bool asked = prompted ? !l->c->completion_only_loss : !l->c->assistant_only_loss;
+    bool masked = prompted || l->row->answer.messages;
+    if (!trained) r->flaws |= HN_ROW_UNTRAINED;
+    else if (masked && !asked && trained == r->n[0] - 1) r->flaws |= HN_ROW_ALL_TRAINED;
+    if (r->length > l->c->max_length && !cut) r->flaws |= HN_ROW_LONG;
+    return HN_OK;
+}
+
+/* Prompt, chosen and rejected into l->ids, one after the other, the answers cut to `room` tokens. */
+static int join(loader *l, const hn_ids *rejected, int64_t room, hn_loaded *r, hn_err *e) {
+    const hn_ids *side[] = { &l->side, rejected };
+    r->n[0] = (int32_t)l->ids.n;
+    int rc = mark(l, 0, false, e);
+    for (int k = 0; k < 2 && !rc; k++) {
+        int64_t from = l->ids.n, n = side[k]->n < room ? side[k]->n : room;
+        r->n[k + 1] = (int32_t)n;
+        if (!n) r->flaws |= HN_ROW_UNTRAINED;
+        for (int64_t i = 0; i < n && !rc; i++)
+            if (hn_ids_add(&l->ids, side[k]->id[i], 0, 0)) rc = hn_fail(e, HN_ENOMEM, "no memory for a row");
+        if (!rc) rc = mark(l, from, true, e);
+    }
+    return rc;
+}
+
+static int pair(loader *l, hn_ids *rejected, hn_loaded *row, hn_err *e) {
     const hn_entry *r = l->row;
     hn_ids_clear(&l->ids);
     int rc = answer_ids(l, &r->answer, &l->side, e);
@@ -188,81 +196,174 @@ static int pair(loader *l, int64_t line, hn_dataset *d, hn_ids *rejected, counts
         rc = r->prompt.text ? hn_model_encode(l->m, r->prompt.text, strlen(r->prompt.text), true, &l->ids, e)
                             : hn_model_encode(l->m, l->text.data, l->text.n, false, &l->ids, e);
     if (rc) return rc;
-    int64_t n = l->ids.n, c = l->side.n, j = rejected->n, most = l->c->max_length;
+    int64_t n = l->ids.n, most = l->c->max_length, room = INT32_MAX;
     if (!n)
         return hn_fail(e, HN_EPARSE,
                        "the prompt has no tokens: nothing would predict the first token of the answers");
-    if (too_long(l, n + (c > j ? c : j), line, k)) {
-        if (l->c->overlong != OVER_TRUNCATE) return HN_OK;
-        if (n >= most)
-            return hn_fail(
-                e, HN_ERANGE,
-                "the prompt alone has %lld tokens, max_length is %lld: truncation would leave no answer",
-                (long long)n, (long long)most);
-        c = c < most - n ? c : most - n;
-        j = j < most - n ? j : most - n;
-    }
-    return hn_dataset_pair(d, l->ids.id, (int)n, l->side.id, (int)c, rejected->id, (int)j, e);
+    row->length = n + (l->side.n > rejected->n ? l->side.n : rejected->n);
+    if (row->length > most && l->c->overlong != OVER_TRUNCATE) row->flaws |= HN_ROW_LONG;
+    else if (row->length > most && n >= most)
+        return hn_fail(
+            e, HN_ERANGE,
+            "the prompt alone has %lld tokens, max_length is %lld: truncation would leave no answer",
+            (long long)n, (long long)most);
+    else if (row->length > most) room = most - n;
+    return join(l, rejected, room, row, e);
 }
 
-static int check_kind(const hn_table *r, const char *path, bool pairs, hn_err *e) {
+static int check_kind(const hn_table *r, const char *path, hn_load_kind kind, hn_err *e) {
     hn_table_kind k = hn_table_kind_of(r);
-    if (pairs && k != HN_ROWS_PREFERENCE)
+    if (kind == HN_LOAD_PAIRS && k != HN_ROWS_PREFERENCE)
         return hn_fail(e, HN_EPARSE,
                        "%s: this learner needs preference rows (prompt, chosen, rejected); the file has %s",
                        path, hn_table_about(r));
-    if (!pairs && k != HN_ROWS_WHOLE && k != HN_ROWS_ANSWER)
+    if (kind == HN_LOAD_CHAINS && k != HN_ROWS_WHOLE && k != HN_ROWS_ANSWER)
         return hn_fail(e, HN_EPARSE,
                        "%s: this learner needs text, messages, or prompt and completion; the file has %s",
                        path, hn_table_about(r));
+    if (kind == HN_LOAD_ANY && k != HN_ROWS_WHOLE && k != HN_ROWS_ANSWER && k != HN_ROWS_PREFERENCE)
+        return hn_fail(e, HN_EPARSE, "%s: no learner here trains on such rows: %s", path, hn_table_about(r));
     return HN_OK;
 }
 
-static void tell(const hn_table *r, const hn_load_config *c, const char *path, const counts *k,
-                 hn_buf *said) {
-    hn_buf_fmt(said, "%s: %s", path, hn_table_about(r));
-    if (k->over)
-        hn_buf_fmt(said, "; %lld rows have more than max_length %lld tokens (the first is line %lld): %s",
-                   (long long)k->over, (long long)c->max_length, (long long)k->first_over,
-                   c->overlong == OVER_DROP ? "left out" : "their ends are cut");
+static void release(loader *l, hn_ids *rejected, hn_table *r) {
+    hn_ids_free(&l->ids);
+    hn_ids_free(&l->side);
+    hn_ids_free(rejected);
+    hn_ranges_free(&l->said);
+    hn_buf_free(&l->text);
+    hn_buf_free(&l->full);
+    hn_free(l->act);
+    hn_table_close(r);
 }
 
-int hn_load_rows(const hn_model *m, const char *path, const hn_load_config *c, bool pairs, hn_dataset *d,
-                 hn_buf *said, hn_err *e) {
+int hn_load_each(const hn_model *m, const char *path, const hn_load_config *c, hn_load_kind kind,
+                 hn_load_row *each, void *ctx, hn_buf *said, hn_err *e) {
     if (!m->tok) return hn_fail(e, HN_EUNSUP, "%s has no tokenizer", m->dir);
     hn_table *r;
     int rc = hn_table_open(&r, path, &c->table, e);
     if (rc) return rc;
     loader l = { .m = m, .c = c };
     hn_ids rejected = { 0 };
-    counts k = { 0 };
     l.ids.want_at = true;
-    d->kind = pairs ? HN_DATA_PAIR : HN_DATA_CHAIN;
-    rc = check_kind(r, path, pairs, e);
+    rc = check_kind(r, path, kind, e);
+    if (!rc) hn_buf_fmt(said, "%s: %s", path, hn_table_about(r));
     for (int64_t i = 0; i < hn_table_count(r) && !rc; i++) {
         hn_entry row;
         if ((rc = hn_table_get(r, i, &row, e))) break;
         l.row = &row;
-        int64_t line = hn_table_line(r, i);
-        rc = pairs ? pair(&l, line, d, &rejected, &k, e) : chain(&l, line, d, &k, e);
-        if (rc) hn_fail_in(e, "%s: line %lld", path, (long long)line);
+        hn_loaded out = { .line = hn_table_line(r, i) };
+        rc = hn_table_kind_of(r) == HN_ROWS_PREFERENCE ? pair(&l, &rejected, &out, e) : chain(&l, &out, e);
+        if (rc) hn_fail_in(e, "%s: line %lld", path, (long long)out.line);
         hn_entry_release(&row);
+        out.token = l.ids.id;
+        out.act = l.act;
+        if (!rc && two_bos(&l)) out.flaws |= HN_ROW_DOUBLE_BOS;
+        if (!rc) rc = each(ctx, &out, e);
     }
-    if (!rc && k.over && c->overlong == OVER_ERROR)
-        rc = hn_fail(e, HN_ERANGE,
-                     "%s: %lld of %lld rows have more than max_length = %lld tokens (the first is line "
-                     "%lld): raise --max_length, or say "
-                     "--overlong drop or --overlong truncate",
-                     path, (long long)k.over, (long long)hn_table_count(r), (long long)c->max_length,
-                     (long long)k.first_over);
-    if (!rc) tell(r, c, path, &k, said);
-    hn_ids_free(&l.ids);
-    hn_ids_free(&l.side);
-    hn_ids_free(&rejected);
-    hn_ranges_free(&l.said);
-    hn_buf_free(&l.text);
-    hn_buf_free(&l.full);
-    hn_free(l.act);
-    hn_table_close(r);
+    release(&l, &rejected, r);
+    return rc;
+}
+
+/* ---- what to do with flawed rows ---- */
+void hn_load_count(hn_load_tally *t, const hn_loaded *row) {
+    t->rows++;
+    for (int k = 0; k < HN_FLAWS; k++)
+        if (row->flaws >> k & 1) {
+            if (t->n[k] < HN_FLAW_LINES) t->line[k][t->n[k]] = row->line;
+            t->n[k]++;
+        }
+}
+
+/* "3 of 10 rows (lines 2, 5, 9) " */
+static void say_rows(const hn_load_tally *t, int k, hn_buf *b) {
+    int64_t shown = t->n[k] < HN_FLAW_LINES ? t->n[k] : HN_FLAW_LINES;
+    hn_buf_fmt(b, "%lld of %lld row%s (line%s", (long long)t->n[k], (long long)t->rows,
+               t->rows == 1 ? "" : "s", shown == 1 ? "" : "s");
+    for (int64_t i = 0; i < shown; i++) hn_buf_fmt(b, "%s %lld", i ? "," : "", (long long)t->line[k][i]);
+    hn_buf_str(b, t->n[k] > shown ? ", ...) " : ") ");
+}
+
+int hn_load_judge(const hn_load_tally *t, const hn_model *m, const char *path, const hn_load_config *c,
+                  hn_err *e) {
+    const bool refused[] = { !c->allow_double_bos, !c->allow_untrained, !c->allow_all_trained,
+                             c->overlong == OVER_ERROR };
+    const char *bos = hn_tok_role_str(m->tok, HN_TOK_BOS);
+    hn_buf b = { 0 };
+    int rc = HN_OK;
+    for (int k = 0; k < HN_FLAWS; k++) {
+        if (!t->n[k] || !refused[k]) continue;
+        hn_buf_str(&b, b.n ? "; " : "");
+        say_rows(t, k, &b);
+        if (1 << k == HN_ROW_DOUBLE_BOS)
+            hn_buf_fmt(
+                &b,
+                "begin with two %s: the text has one and the tokenizer adds one; take it out of the text, "
+                "or --allow_double_bos",
+                bos ? bos : "begin-of-text tokens");
+        if (1 << k == HN_ROW_UNTRAINED)
+            hn_buf_str(
+                &b, "have no token to train on (an empty answer, or all of it cut by max_length); mend them, "
+                    "or --allow_untrained leaves them out");
+        if (1 << k == HN_ROW_ALL_TRAINED)
+            hn_buf_str(
+                &b,
+                "have a prompt or messages and would be trained on every token: is the prompt empty? mend "
+                "them, or --allow_all_trained");
+        if (1 << k == HN_ROW_LONG)
+            hn_buf_fmt(
+                &b,
+                "have more than max_length = %lld tokens: raise --max_length, or say --overlong drop or "
+                "--overlong truncate",
+                (long long)c->max_length);
+        rc = 1 << k == HN_ROW_LONG && !rc ? HN_ERANGE : HN_EPARSE;
+    }
+    if (rc)
+        rc =
+            b.oom ? hn_fail(e, HN_ENOMEM, "no memory for a message") : hn_fail(e, rc, "%s: %s", path, b.data);
+    hn_buf_free(&b);
+    return rc;
+}
+
+typedef struct {
+    const hn_load_config *c;
+    hn_dataset *d;
+    hn_load_tally t;
+    int64_t over, first_over, left_out;
+} filling;
+
+static int add_row(void *ctx, const hn_loaded *r, hn_err *e) {
+    filling *f = ctx;
+    hn_load_count(&f->t, r);
+    if (r->length > f->c->max_length && !f->over++) f->first_over = r->line;
+    if (r->flaws & (HN_ROW_LONG | HN_ROW_UNTRAINED)) {
+        f->left_out += !(r->flaws & HN_ROW_LONG);
+        return HN_OK;
+    }
+    const int32_t *t = r->token;
+    if (f->d->kind == HN_DATA_CHAIN) return hn_dataset_chain(f->d, t, r->act, r->n[0], e);
+    return hn_dataset_pair(f->d, t, r->n[0], t + r->n[0], r->n[1], t + r->n[0] + r->n[1], r->n[2], e);
+}
+
+static void tell(const filling *f, hn_buf *said) {
+    static const char *const kept[] = { " begin with two begin-of-text tokens", NULL,
+                                        " are trained on every token" };
+    if (f->over)
+        hn_buf_fmt(said, "; %lld rows have more than max_length %lld tokens (the first is line %lld): %s",
+                   (long long)f->over, (long long)f->c->max_length, (long long)f->first_over,
+                   f->c->overlong == OVER_DROP ? "left out" : "their ends are cut");
+    if (f->left_out)
+        hn_buf_fmt(said, "; %lld rows without a token to train on are left out", (long long)f->left_out);
+    for (int k = 0; k < 3; k++)
+        if (kept[k] && f->t.n[k]) hn_buf_fmt(said, "; %lld rows%s", (long long)f->t.n[k], kept[k]);
+}
+
+int hn_load_rows(const hn_model *m, const char *path, const hn_load_config *c, bool pairs, hn_dataset *d,
+                 hn_buf *said, hn_err *e) {
+    filling f = { .c = c, .d = d };
+    d->kind = pairs ? HN_DATA_PAIR : HN_DATA_CHAIN;
+    int rc = hn_load_each(m, path, c, pairs ? HN_LOAD_PAIRS : HN_LOAD_CHAINS, add_row, &f, said, e);
+    if (!rc) rc = hn_load_judge(&f.t, m, path, c, e);
+    if (!rc) tell(&f, said);
     return rc;
 }
