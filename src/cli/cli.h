@@ -86,6 +86,8 @@ int hn_cli_end(hn_cli *c, int rc);
  * The second Ctrl-C ends the process with 130 at once. */
 bool hn_cli_stopped(void *unused);
 
+void hn_cli_libraries(hn_buf *b); /* "jansson 2.14, ...": in use, as they say themselves */
+
 /* Progress on standard error: a bar with the time left on a terminal, now and then a plain line in a pipe. */
 typedef struct hn_progress hn_progress;
 hn_progress *hn_progress_open(const char *title, int64_t total); /* NULL (fine below) when out of memory */

@@ -10,5 +10,6 @@ HN_COMMAND(data)     /* rows made from a task */
 HN_COMMAND(init)     /* a model from nothing */
 HN_COMMAND(convert)  /* checkpoints of other programs */
 HN_COMMAND(runs)     /* the run store */
+HN_COMMAND(doctor)   /* what would go wrong, before it does */
 HN_COMMAND(check)    /* the invariants: on-policy, packing, resume */
 HN_COMMAND(version)  /* what was built, for which processor, with which libraries */

@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 #include "cli/models.h"
 #include "cli/record.h"
+#include "cli/rehearse.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -15,7 +16,7 @@ typedef struct {
     hn_train_config train;
     hn_ask_config ask;
     const char *task, *method, *store;
-    bool resume, rollback;
+    bool resume, rollback, dry_run;
     int64_t to_round, show;
 } improve_options;
 
@@ -32,6 +33,7 @@ static const hn_opt table[] = {
     { .name = "slots", .help = "answers computed at once", .type = HN_OPT_INT, AT(ask.slots), .def = 64, .min = 1, .max = 4096 },
     { .name = "resume", .help = "go on after the last finished round in --out", .type = HN_OPT_BOOL, AT(resume) },
     { .name = "rollback", .help = "only move the head of the run in --out one accepted round back, or to --to_round", .type = HN_OPT_BOOL, AT(rollback) },
+    { .name = "dry_run", .help = "all checks, prompts, memory, batches and schedule; trains nothing and leaves no file", .type = HN_OPT_BOOL, AT(dry_run) },
     { .name = "to_round", .help = "for --rollback: the accepted round to go back to; 0: the model as given", .type = HN_OPT_INT, AT(to_round), .def = -1, .min = -1, .max = 1e9 },
     { .name = "show", .help = "answers shown before and after", .type = HN_OPT_INT, AT(show), .def = 3, .min = 0, .max = 1e6 },
     { .name = "store", .help = "the run store (default: $HONE_STORE, else runs.db)", .type = HN_OPT_STR, AT(store) },
@@ -173,6 +175,63 @@ static int work(improver *i) {
     return rc;
 }
 
+/* ---- --dry-run ---- */
+/* Rejection sampling learns rows of one answer, grpo the groups whole. */
+static void improve_plan(const improver *i, const hn_model *m, int64_t longest, hn_memory_plan *plan) {
+    const hn_improve_config *c = &i->o.improve;
+    bool groups = i->im.algo->learns_rollouts;
+    *plan = (hn_memory_plan){ .config = &m->net.cfg,
+                              .vocab = m->net.vocab,
+                              .algo = i->im.algo,
+                              .priv = i->algo_priv,
+                              .rollback = true };
+    plan->prec = hn_cli_prec(&i->cli);
+    plan->reduce_slots = i->o.train.reduce_slots;
+    plan->generators = 2; /* answers to learn from, and examinations */
+    plan->slots = i->o.ask.slots;
+    plan->prompt = longest;
+    plan->most_new = i->o.ask.max_completion_length;
+    hn_rehearse_grain(&plan->grain, longest, plan->most_new, groups ? c->per : 1,
+                      groups ? c->prompts * c->per : c->batch, i->o.train.grain_tokens);
+}
+
+static void rehearse_rounds(improver *i, hn_rehearsal *r, const hn_model *m) {
+    const hn_improve_config *c = &i->o.improve;
+    const hn_train_config *t = &i->o.train;
+    hn_memory_plan plan;
+    hn_err e = { 0 };
+    int64_t updates = c->rounds * c->updates * t->num_iterations;
+    if (hn_train_config_check(t, &e)) hn_preflight_say(&r->found, HN_FOUND_FAIL, "options", "", "%s", e.msg);
+    int64_t longest = hn_rehearse_prompts(r, m, i->task, i->task_priv, (uint64_t)i->cli.common.seed, 256,
+                                          i->o.ask.max_completion_length);
+    hn_preflight_say(
+        &r->found, HN_FOUND_OK, "batch", "",
+        "%lld rounds of up to %lld updates; %lld prompts x %lld answers a batch of rollouts; %lld items "
+        "decide a round",
+        (long long)c->rounds, (long long)c->updates, (long long)c->prompts, (long long)c->per,
+        (long long)c->gate_items);
+    hn_rehearse_schedule(r, t, t->learning_rate > 0 ? t->learning_rate : i->im.algo->learning_rate, updates);
+    improve_plan(i, m, longest, &plan);
+    hn_rehearse_memory(r, &plan);
+    hn_rehearse_out(r, i->cli.common.out, i->o.resume);
+    hn_train_config kept = *t; /* a model and its moments for every accepted round, and the newest model */
+    kept.save_steps = 1;
+    kept.save_total_limit = 0;
+    hn_preflight_disk(&r->found, i->cli.common.out, m->net.params.count, &kept, c->rounds, HN_ST_F32);
+}
+
+static int rehearse(improver *i) {
+    hn_rehearsal r;
+    hn_model *m = NULL;
+    int rc = hn_cli_need(&i->cli, "model", i->cli.common.model);
+    if (rc) return rc;
+    hn_rehearse_begin(&r);
+    hn_preflight_model(&r.found, i->cli.common.model, &m);
+    if (m && m->tok) rehearse_rounds(i, &r, m);
+    hn_model_close(m);
+    return hn_rehearse_end(&r);
+}
+
 static int rollback(improver *i) {
     int64_t head;
     int lock, rc = hn_dir_lock(i->cli.common.out, &lock, &i->cli.err);
@@ -217,7 +276,7 @@ static int run(int argc, char **argv) {
     } else if (!rc) {
         rc = hn_cli_need(c, "task", i->o.task);
         if (!rc) rc = hn_cli_task_open(c, i->task, i->task_priv);
-        if (!rc) rc = work(i);
+        if (!rc) rc = i->o.dry_run ? rehearse(i) : work(i);
     }
     hn_record_unclaim(&i->claim);
     json_decref(i->im.config);

@@ -6,6 +6,7 @@
 #include "base/pool.h"
 #include "cli/models.h"
 #include "cli/record.h"
+#include "cli/rehearse.h"
 #include "data/load.h"
 #include "data/solved.h"
 #include "method/improve.h"
@@ -20,12 +21,22 @@ typedef struct {
     hn_load_config load;
     const char *task, *store;
     int64_t num_generations, train_items, eval_items;
-    bool resume, allow_tier_change, train_on_prompt;
+    bool resume, allow_tier_change, train_on_prompt, dry_run, save_check;
+    const char *learner;
     int save_dtype;
 } learn_options;
 
 /* clang-format off */
 #define AT(field) .at = offsetof(learn_options, field)
+static const hn_opt doctor_table[] = {
+    { .name = "learner", .help = "whose run is looked at: its options, its memory", .type = HN_OPT_STR, AT(learner), .sdef = "sft" },
+    { .name = "save_check", .help = "write the model, read it back and compare (small models: always)", .type = HN_OPT_BOOL, AT(save_check) },
+    { 0 },
+};
+static const hn_opt dry_table[] = {
+    { .name = "dry_run", .help = "all checks, the data, memory, batches and schedule; trains nothing and leaves no file", .type = HN_OPT_BOOL, AT(dry_run) },
+    { 0 },
+};
 static const hn_opt run_table[] = {
     { .name = "resume", .help = "go on from the newest checkpoint in --out", .type = HN_OPT_BOOL, AT(resume) },
     { .name = "allow_tier_change", .help = "resume with other kernels than the run began with", .type = HN_OPT_BOOL, AT(allow_tier_change) },
@@ -70,8 +81,23 @@ typedef struct {
     hn_progress *bar;
     hn_loop loop;
     hn_claim claim;
+    hn_rehearsal *rehearsal; /* NULL: the run itself */
     bool rollouts, resumed;
 } learner;
+
+/* A fact about the run: a note, or a check of the rehearsal. */
+static void tell(learner *l, const char *what, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void tell(learner *l, const char *what, const char *fmt, ...) {
+    hn_buf b = { 0 };
+    va_list ap;
+    va_start(ap, fmt);
+    hn_buf_vfmt(&b, fmt, ap);
+    va_end(ap);
+    const char *said = b.data ? b.data : "";
+    if (l->rehearsal) hn_preflight_say(&l->rehearsal->found, HN_FOUND_OK, what, "", "%s", said);
+    else hn_cli_note(&l->cli, "%s", said);
+    hn_buf_free(&b);
+}
 
 /* ---- where the steps come from ---- */
 static int64_t batch_rows(const learner *l) {
@@ -135,9 +161,9 @@ static int open_rollouts(learner *l, double *per_epoch) {
         return hn_cli_usage(&l->cli, "--max_steps is needed: task %s never ends", l->task->name);
     *per_epoch = items < 0 ? 0 : ceil((double)items / (double)(batch / g));
     l->asker = (hn_asker){ .model = l->model, .task = l->task, .priv = l->task_priv, .cfg = l->o.ask };
-    hn_cli_note(&l->cli, "%lld prompts x %lld answers = %lld answers an update, %lld update%s on each",
-                (long long)(batch / g), (long long)g, (long long)batch, (long long)l->o.train.num_iterations,
-                l->o.train.num_iterations == 1 ? "" : "s");
+    tell(l, "batch", "%lld prompts x %lld answers = %lld answers an update, %lld update%s on each",
+         (long long)(batch / g), (long long)g, (long long)batch, (long long)l->o.train.num_iterations,
+         l->o.train.num_iterations == 1 ? "" : "s");
     return HN_OK;
 }
 
@@ -148,15 +174,15 @@ static int open_data(learner *l, double *per_epoch) {
     if (l->cli.common.data) {
         hn_buf said = { 0 };
         rc = hn_load_rows(l->model, l->cli.common.data, &l->o.load, pairs, &l->data, &said, e);
-        if (!rc) hn_cli_note(&l->cli, "%s", said.data ? said.data : "");
+        if (!rc) tell(l, "data", "%s", said.data ? said.data : "");
         hn_buf_free(&said);
     } else if (l->task && !pairs) {
         int64_t over = 0, most = l->o.load.max_length;
         rc = hn_solved_rows(l->model, l->task, l->task_priv, (uint64_t)l->cli.common.seed, 0,
                             l->o.train_items, l->o.train_on_prompt, most, &l->data, &over, e);
         if (!rc && over)
-            hn_cli_note(&l->cli, "%lld of %lld items are longer than max_length %lld and left out",
-                        (long long)over, (long long)l->o.train_items, (long long)most);
+            tell(l, "data", "%lld of %lld items are longer than max_length %lld and left out",
+                 (long long)over, (long long)l->o.train_items, (long long)most);
     } else {
         return hn_cli_need(&l->cli, "data", NULL);
     }
@@ -169,11 +195,11 @@ static int open_data(learner *l, double *per_epoch) {
     if (rc) return rc;
     int64_t batch = batch_rows(l);
     *per_epoch = (double)hn_dataset_batches(&l->data, batch);
-    hn_cli_note(&l->cli,
-                "%lld rows, %lld tokens of which %lld are trained, longest %lld; %lld rows an update, %.0f "
-                "updates an epoch",
-                (long long)l->data.n_row, (long long)l->data.n_token, (long long)l->data.n_act,
-                (long long)l->data.longest, (long long)batch, *per_epoch);
+    tell(l, "batch",
+         "%lld rows, %lld tokens of which %lld are trained, longest %lld; %lld rows an update, %.0f "
+         "updates an epoch",
+         (long long)l->data.n_row, (long long)l->data.n_token, (long long)l->data.n_act,
+         (long long)l->data.longest, (long long)batch, *per_epoch);
     return HN_OK;
 }
 
@@ -324,10 +350,130 @@ static int work(learner *l) {
     if (rc && rc != HN_ESTOP && !l->resumed && !l->trainer.step) hn_record_discard(l->record);
     else hn_record_close(l->record, rc == HN_ESTOP ? "stopped" : rc ? "failed" : "done");
     l->record = NULL;
+    char peak[16];
+    hn_bytes_text((double)hn_host_peak(), peak);
+    if (!rc) hn_cli_note(&l->cli, "peak memory %s", peak);
     if (!rc)
         printf("saved %s after %lld updates\n  talk to it:  hone chat --model %s\n", l->cli.common.out,
                (long long)l->trainer.step, l->cli.common.out);
     return rc;
+}
+
+/* ---- the rehearsal: doctor and --dry-run ---- */
+/* The largest grain of the first epoch, or of the updates asked for when they are fewer. */
+static int data_grain(learner *l, int64_t steps, hn_forest *most, hn_err *e) {
+    int64_t all = hn_dataset_batches(&l->data, batch_rows(l));
+    hn_forest f;
+    hn_forest_init(&f);
+    int rc = HN_OK;
+    for (int64_t b = 0; b < all && b < steps && !rc; b++) {
+        hn_forest_clear(&f);
+        rc = data_step(l, b, &f, NULL, e);
+        if (!rc) rc = hn_memory_grain(&f, (int)l->o.train.grain_tokens, most, e);
+    }
+    hn_forest_release(&f);
+    return rc;
+}
+
+static int rehearse_data(learner *l, hn_memory_plan *plan, double *per_epoch, hn_err *e) {
+    const hn_train_config *t = &l->o.train;
+    bool given = l->cli.common.data || (l->task && !(l->algo->needs(l->priv) & HN_NEEDS_PAIRS));
+    if (given || l->o.dry_run) {
+        int rc = open_data(l, per_epoch);
+        if (rc) return rc;
+        hn_preflight_ends(&l->rehearsal->found, l->model, &l->data);
+        return data_grain(l, hn_loop_steps(t, *per_epoch), &plan->grain, e);
+    }
+    int64_t sides = l->algo->needs(l->priv) & HN_NEEDS_PAIRS ? 2 : 1, most = l->o.load.max_length;
+    int64_t room = hn_transformer_max_len(&l->model->net);
+    if (most > room) most = room;
+    hn_rehearse_grain(&plan->grain, 1, most, sides, sides * batch_rows(l), t->grain_tokens);
+    hn_preflight_say(&l->rehearsal->found, HN_FOUND_SKIP, "data", "",
+                     "no --data: rows of %lld tokens are assumed", (long long)most);
+    return HN_OK;
+}
+
+static int rehearse_rollouts(learner *l, hn_memory_plan *plan, double *per_epoch) {
+    enum { PROMPTS = 256, ASSUMED = 256 };
+    int64_t longest = ASSUMED, per = l->o.num_generations, max_new = l->o.ask.max_completion_length;
+    int rc = l->task || l->o.dry_run ? open_rollouts(l, per_epoch) : HN_OK;
+    if (rc) return rc;
+    if (l->task && l->model->tok)
+        longest = hn_rehearse_prompts(l->rehearsal, l->model, l->task, l->task_priv,
+                                      (uint64_t)l->cli.common.seed, PROMPTS, max_new);
+    else
+        hn_preflight_say(&l->rehearsal->found, HN_FOUND_SKIP, "data", "",
+                         "no --task: prompts of %d tokens are assumed", ASSUMED);
+    hn_rehearse_grain(&plan->grain, longest, max_new, per, batch_rows(l), l->o.train.grain_tokens);
+    plan->generators = 1;
+    plan->prompt = longest;
+    return HN_OK;
+}
+
+/* A fault that the run would end with becomes a failed check; a fault of the command line stays one. */
+static int as_check(learner *l, int rc) {
+    if (!rc || !l->cli.ready) return rc;
+    hn_preflight_say(&l->rehearsal->found, HN_FOUND_FAIL, "data", "", "%s", l->cli.err.msg);
+    memset(&l->cli.err, 0, sizeof l->cli.err);
+    return HN_OK;
+}
+
+static int rehearse_run(learner *l) {
+    const hn_train_config *t = &l->o.train;
+    hn_rehearsal *r = l->rehearsal;
+    hn_err *e = &l->cli.err;
+    double per_epoch = 0;
+    const hn_params *params = &l->model->net.params;
+    hn_memory_plan plan = {
+        .config = &l->model->net.cfg, .vocab = l->model->net.vocab, .algo = l->algo, .priv = l->priv
+    };
+    plan.prec = hn_cli_prec(&l->cli);
+    plan.reduce_slots = t->reduce_slots;
+    plan.slots = l->o.ask.slots;
+    plan.most_new = l->o.ask.max_completion_length;
+    l->rollouts = l->algo->needs(l->priv) & HN_NEEDS_ROLLOUT;
+    int rc = as_check(l, hn_train_config_check(t, e));
+    if (!rc)
+        rc = l->rollouts ? rehearse_rollouts(l, &plan, &per_epoch) : rehearse_data(l, &plan, &per_epoch, e);
+    if ((rc = as_check(l, rc))) return rc;
+    int64_t steps = hn_loop_steps(t, per_epoch);
+    if (steps < 1 && l->o.dry_run && !r->found.fails)
+        return hn_cli_usage(&l->cli, "nothing to do: num_train_epochs and max_steps leave no update");
+    if (steps > 0)
+        hn_rehearse_schedule(r, t, t->learning_rate > 0 ? t->learning_rate : l->algo->learning_rate, steps);
+    plan.generators += t->eval_steps && l->task;
+    if (plan.grain.n_token > 0) hn_rehearse_memory(r, &plan);
+    const char *out = l->cli.common.out ? l->cli.common.out : ".";
+    if (l->o.dry_run) hn_rehearse_out(r, out, l->o.resume);
+    hn_preflight_disk(&r->found, out, params->count, t, steps, l->o.save_dtype ? HN_ST_BF16 : HN_ST_F32);
+    return HN_OK;
+}
+
+static void check_save(learner *l) {
+    const char *out = l->cli.common.out ? l->cli.common.out : ".";
+    int64_t few = 32000000; /* parameters: seconds */
+    if (l->o.save_check || l->model->net.params.count <= few)
+        hn_preflight_save(&l->rehearsal->found, l->cli.common.model, out, hn_cli_prec(&l->cli));
+    else
+        hn_preflight_say(&l->rehearsal->found, HN_FOUND_SKIP, "save", "",
+                         "a large model: --save_check writes it, reads it back and compares");
+}
+
+static int rehearse(learner *l) {
+    hn_rehearsal r;
+    int rc = HN_OK;
+    if (l->o.dry_run && (rc = hn_cli_need(&l->cli, "out", l->cli.common.out))) return rc;
+    if (l->o.dry_run && (rc = hn_cli_need(&l->cli, "model", l->cli.common.model))) return rc;
+    hn_rehearse_begin(&r);
+    l->rehearsal = &r;
+    if (!l->cli.common.model)
+        hn_preflight_say(&r.found, HN_FOUND_SKIP, "model", "", "no --model: nothing more to look at");
+    else hn_preflight_model(&r.found, l->cli.common.model, &l->model);
+    int weights = r.found.fails;
+    if (l->model) rc = rehearse_run(l);
+    if (!rc && l->model && !l->o.dry_run && !weights) check_save(l);
+    l->rehearsal = NULL;
+    return rc ? rc : hn_rehearse_end(&r);
 }
 
 static void release(learner *l) {
@@ -345,16 +491,13 @@ static void release(learner *l) {
     hn_free(l->priv);
 }
 
-int hn_learn_run(const hn_algo *algo, const hn_command *command, int argc, char **argv) {
-    learner *l = hn_alloc(sizeof *l);
-    if (!l) return HN_EXIT_WORLD;
+static int add_tables(learner *l) {
     hn_cli *c = &l->cli;
-    int rc = hn_cli_begin(c, command, argc, argv);
-    l->algo = algo;
-    l->priv = hn_alloc(algo->priv_size + 1);
-    if (!rc && !l->priv) rc = hn_fail(&c->err, HN_ENOMEM, "no memory for options");
-    bool rollouts = !rc && algo->learns_rollouts;
-    if (!rc && algo->opts) rc = hn_cli_add(c, algo->name, algo->opts, l->priv);
+    const hn_algo *algo = l->algo;
+    bool rollouts = algo->learns_rollouts;
+    if (!(l->priv = hn_alloc(algo->priv_size + 1)))
+        return hn_fail(&c->err, HN_ENOMEM, "no memory for options");
+    int rc = algo->opts ? hn_cli_add(c, algo->name, algo->opts, l->priv) : HN_OK;
     if (!rc) rc = hn_cli_add(c, "Training", hn_train_opts, &l->o.train);
     if (!rc) rc = hn_cli_add(c, "Run", run_table, &l->o);
     if (!rc && rollouts) rc = hn_cli_add(c, "Rollouts", rollout_table, &l->o);
@@ -363,13 +506,36 @@ int hn_learn_run(const hn_algo *algo, const hn_command *command, int argc, char 
     if (!rc && !rollouts) rc = hn_cli_add(c, "A task's solutions as data", solved_table, &l->o);
     if (!rc && !rollouts) l->o.ask = (hn_ask_config){ .max_completion_length = 256, .slots = 64 };
     if (!rc && l->o.task) rc = hn_cli_task(c, l->o.task, &l->task, &l->task_priv);
+    return rc;
+}
+
+/* algo NULL: the doctor, who is told whose run to look at. */
+static int run_command(const hn_algo *algo, const hn_command *command, int argc, char **argv) {
+    learner *l = hn_alloc(sizeof *l);
+    if (!l) return HN_EXIT_WORLD;
+    hn_cli *c = &l->cli;
+    int rc = hn_cli_begin(c, command, argc, argv);
+    if (!rc)
+        rc = algo ? hn_cli_add(c, "Rehearsal", dry_table, &l->o)
+                  : hn_cli_add(c, "Doctor", doctor_table, &l->o);
+    l->algo = algo ? algo : l->o.learner ? hn_algo_find(l->o.learner) : NULL;
+    if (!rc && !l->algo) rc = hn_cli_usage(c, "no learner named '%s'", l->o.learner);
+    if (!rc) rc = add_tables(l);
     if (!rc) rc = hn_cli_ready(c);
     if (!rc && l->task) rc = hn_cli_task_open(c, l->task, l->task_priv);
-    if (!rc) rc = work(l);
+    if (!rc) rc = algo && !l->o.dry_run ? work(l) : rehearse(l);
     release(l);
     rc = hn_cli_end(c, rc);
     hn_free(l);
     return rc;
+}
+
+int hn_learn_run(const hn_algo *algo, const hn_command *command, int argc, char **argv) {
+    return run_command(algo, command, argc, argv);
+}
+
+int hn_learn_doctor(const hn_command *command, int argc, char **argv) {
+    return run_command(NULL, command, argc, argv);
 }
 
 #define HN_ALGO(name)                                                                                        \

@@ -18,6 +18,7 @@ static const char *const names[] = { "c", "avx2", "avx512", "amx" };
 enum { N_TIER = sizeof names / sizeof *names };
 
 static hn_tier best = HN_TIER_C, tier = HN_TIER_C;
+static char lacking[160]; /* what the tier above `best` would need */
 static char why[256] = "the processor was not probed: plain C";
 
 #if defined(__x86_64__)
@@ -38,22 +39,49 @@ static bool palette_fits(void) {
     return (b & 0xffff) == 64 && b >> 16 == 8 && (c & 0xffff) == 16;
 }
 
-static hn_tier probe(hn_buf *found) {
-    uint32_t a, b, c, d, a1 = 0, b1, c1, d1;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !bit(c, 27)) return HN_TIER_C; /* no OSXSAVE */
-    bool fma = bit(c, 12) && bit(c, 28);
-    uint64_t os = xcr0();
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return HN_TIER_C;
-    if (a >= 1 && !__get_cpuid_count(7, 1, &a1, &b1, &c1, &d1)) a1 = 0;
+typedef struct need { /* of a tier */
+    const char *name;
+    bool there;
+} need;
 
-    if ((os & 0x6) != 0x6 || !fma || !bit(b, 5)) return HN_TIER_C;
+/* Writes the names of what is missing of need[0..n); true when it is nothing. */
+static bool all_there(const need *x, int n) {
+    size_t at = 0;
+    lacking[0] = 0;
+    for (int i = 0; i < n; i++)
+        if (!x[i].there)
+            at += (size_t)snprintf(lacking + at, sizeof lacking - at, "%s%s", at ? " " : "", x[i].name);
+    return !at;
+}
+
+static hn_tier probe(hn_buf *found) {
+    uint32_t a, b, c = 0, d, a1 = 0, b1, c1, d1, c0 = 0;
+    bool saved = __get_cpuid(1, &a, &b, &c0, &d) && bit(c0, 27); /* OSXSAVE */
+    uint64_t os = saved ? xcr0() : 0;
+    a = b = d = 0;
+    bool seven = __get_cpuid_count(7, 0, &a, &b, &c, &d);
+    if (seven && a >= 1 && !__get_cpuid_count(7, 1, &a1, &b1, &c1, &d1)) a1 = 0;
+    const need avx2[] = { { "vectors saved by the kernel", (os & 0x6) == 0x6 },
+                          { "avx", bit(c0, 28) },
+                          { "fma", bit(c0, 12) },
+                          { "avx2", seven && bit(b, 5) } };
+    const need avx512[] = { { "wide vectors saved by the kernel", (os & 0xe0) == 0xe0 },
+                            { "avx512f", bit(b, 16) },
+                            { "avx512dq", bit(b, 17) },
+                            { "avx512bw", bit(b, 30) },
+                            { "avx512vl", bit(b, 31) } };
+    const need amx[] = { { "tiles saved by the kernel", (os >> 17 & 3) == 3 },
+                         { "avx512_bf16", bit(a1, 5) },
+                         { "amx_bf16", bit(d, 22) },
+                         { "amx_tile", bit(d, 24) },
+                         { "tiles of 16 x 64 bytes", bit(d, 24) && palette_fits() } };
+    if (!all_there(avx2, 4)) return HN_TIER_C;
     hn_buf_str(found, "avx2 fma");
-    if ((os & 0xe0) != 0xe0 || !bit(b, 16) || !bit(b, 17) || !bit(b, 30) || !bit(b, 31)) return HN_TIER_AVX2;
+    if (!all_there(avx512, 5)) return HN_TIER_AVX2;
     hn_buf_str(found, " avx512f/dq/bw/vl");
-    if ((os >> 17 & 3) != 3 || !bit(d, 22) || !bit(d, 24) || !bit(a1, 5) || !palette_fits())
-        return HN_TIER_AVX512;
+    if (!all_there(amx, 5)) return HN_TIER_AVX512;
     if (syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_TILEDATA) != 0) {
-        hn_buf_str(found, " (amx refused by the kernel)");
+        snprintf(lacking, sizeof lacking, "the kernel's leave to use amx");
         return HN_TIER_AVX512;
     }
     hn_buf_str(found, " avx512_bf16 amx_tile/bf16");
@@ -98,6 +126,7 @@ hn_tier hn_cpu_tier(void) { return tier; }
 const char *hn_tier_name(hn_tier t) { return names[t]; }
 const char *hn_cpu_tier_name(void) { return names[tier]; }
 const char *hn_cpu_why(void) { return why; }
+const char *hn_cpu_missing(void) { return lacking; }
 bool hn_cpu_has(hn_tier t) { return t <= best; }
 
 void hn_cpu_force(hn_tier t) {

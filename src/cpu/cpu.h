@@ -22,6 +22,8 @@ const char *hn_cpu_tier_name(void);
 const char *hn_tier_name(hn_tier t);
 /* The features found and what was forced, as one sentence; for `hone --version` and receipts. */
 const char *hn_cpu_why(void);
+/* What the next tier would need and is not here, "avx512bw avx512vl"; "" on the highest. */
+const char *hn_cpu_missing(void);
 bool hn_cpu_has(hn_tier t);
 
 /* For tests and tools: continues in tier t, which the machine must have.  No kernel may be running, and

@@ -182,7 +182,7 @@ static int open_settings(hn_hfdir *d, hn_err *e) {
     return rc;
 }
 
-int hn_hfdir_open(hn_hfdir **out, const char *path, hn_err *e) {
+static int open_dir(hn_hfdir **out, const char *path, bool weights, hn_err *e) {
     *out = NULL;
     int rc = hn_dir_recover(path, e);
     if (rc) return rc;
@@ -193,10 +193,13 @@ int hn_hfdir_open(hn_hfdir **out, const char *path, hn_err *e) {
         hn_free(d);
         return hn_fail(e, HN_ENOMEM, "%s: out of memory", path);
     }
-    if ((rc = open_settings(d, e)) || (rc = open_weights(d, e))) hn_hfdir_close(d);
+    if ((rc = open_settings(d, e)) || (weights && (rc = open_weights(d, e)))) hn_hfdir_close(d);
     else *out = d;
     return rc;
 }
+
+int hn_hfdir_open(hn_hfdir **out, const char *path, hn_err *e) { return open_dir(out, path, true, e); }
+int hn_hfdir_settings(hn_hfdir **out, const char *path, hn_err *e) { return open_dir(out, path, false, e); }
 
 void hn_hfdir_close(hn_hfdir *d) {
     if (!d) return;

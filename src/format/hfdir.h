@@ -23,6 +23,8 @@ typedef struct hn_hfdir hn_hfdir;
  * tensor: a shard that is missing, a tensor that the index promises and its file lacks, a tensor found twice.
  */
 int hn_hfdir_open(hn_hfdir **out, const char *path, hn_err *e);
+/* The same without weights, for what can be said before they are there. */
+int hn_hfdir_settings(hn_hfdir **out, const char *path, hn_err *e);
 void hn_hfdir_close(hn_hfdir *d); /* NULL is fine; tensors are invalid afterwards */
 const char *hn_hfdir_path(const hn_hfdir *d);
 const json_t *hn_hfdir_json(const hn_hfdir *d);        /* config.json, whole */

@@ -122,7 +122,8 @@ static bool has_tokenizer(const char *dir) {
     return found;
 }
 
-static int open_text(hn_model *m, const char *dir, hn_err *e) {
+int hn_model_text(hn_model *m, hn_err *e) {
+    const char *dir = m->dir;
     for (int i = 0; i < m->gencfg.n_eos; i++) add_stop(m, m->gencfg.eos[i]);
     if (!has_tokenizer(dir)) return HN_OK;
     int rc = hn_tok_open(&m->tok, dir, e);
@@ -140,24 +141,37 @@ static int open_text(hn_model *m, const char *dir, hn_err *e) {
 }
 
 /* ---- directories ---- */
+static int take_settings(hn_model *m, const hn_hfdir *d, const char *dir, hn_err *e) {
+    if (!(m->dir = hn_strdup(dir))) return hn_fail(e, HN_ENOMEM, "no memory for a path");
+    m->gencfg = *hn_hfdir_generation(d);
+    return hn_transformer_init(&m->net, hn_hfdir_config(d), e);
+}
+
+int hn_model_settings(hn_model **out, const char *dir, hn_err *e) {
+    hn_model *m = hn_alloc(sizeof *m);
+    if (!m) return hn_fail(e, HN_ENOMEM, "no memory for a model");
+    hn_hfdir *d = NULL;
+    int rc = hn_hfdir_settings(&d, dir, e);
+    if (!rc) rc = take_settings(m, d, dir, e);
+    hn_hfdir_close(d);
+    if (rc) hn_model_close(m);
+    else *out = m;
+    return rc;
+}
+
 int hn_model_open(hn_model **out, const char *dir, hn_prec prec, hn_err *e) {
     hn_model *m = hn_alloc(sizeof *m);
     if (!m) return hn_fail(e, HN_ENOMEM, "no memory for a model");
     hn_hfdir *d = NULL;
     int rc = hn_hfdir_open(&d, dir, e);
-    if (!rc && !(m->dir = hn_strdup(dir))) rc = hn_fail(e, HN_ENOMEM, "no memory for a path");
-    if (!rc) rc = hn_transformer_init(&m->net, hn_hfdir_config(d), e);
+    if (!rc) rc = take_settings(m, d, dir, e);
     if (!rc) rc = hn_params_build(&m->net.params, &hn_backend_cpu, prec, e);
     if (!rc) rc = load_weights(&m->net, d, e);
-    if (!rc) m->gencfg = *hn_hfdir_generation(d);
-    if (!rc) rc = open_text(m, dir, e);
+    if (!rc) rc = hn_model_text(m, e);
     hn_hfdir_close(d);
-    if (rc) {
-        hn_model_close(m);
-        return rc;
-    }
-    *out = m;
-    return HN_OK;
+    if (rc) hn_model_close(m);
+    else *out = m;
+    return rc;
 }
 
 void hn_model_close(hn_model *m) {

@@ -23,6 +23,11 @@ typedef struct hn_model {
 /* Reads a Hugging Face directory.  prec: how products read their inputs. */
 int hn_model_open(hn_model **m, const char *dir, hn_prec prec, hn_err *e);
 void hn_model_close(hn_model *m);
+/* The same in two steps and without weights: config.json and generation_config.json (the parameters are
+ * declared and have no memory), then tokenizer and chat template (`tok` is set when only the latter failed).
+ */
+int hn_model_settings(hn_model **m, const char *dir, hn_err *e);
+int hn_model_text(hn_model *m, hn_err *e);
 /* Replaces the weights by those of another directory of the same shape (a checkpoint, a reference). */
 int hn_model_load(hn_model *m, const char *dir, hn_err *e);
 /* Writes an ordinary directory, in one step (hn_hfdir_save).  more: further files before it gets its name. */
