@@ -1,6 +1,7 @@
 /* data.c - `hone data`: rows made from a task, and a look at what a learner would see. */
 #include "base/io.h"
 #include "cli/cli.h"
+#include "cli/inspect.h"
 #include "cli/models.h"
 
 #include <stdlib.h>
@@ -11,6 +12,8 @@ typedef struct {
     int64_t items, from;
     int split;
     bool text, answer_only;
+    hn_load_config load;
+    int64_t rows, skip;
 } data_options;
 
 /* clang-format off */
@@ -25,6 +28,11 @@ static const hn_opt table[] = {
       .help = "for make: completions without their worked steps, only the last line",
       .type = HN_OPT_BOOL,
       AT(answer_only) },
+    { 0 },
+};
+static const hn_opt inspect_table[] = {
+    { .name = "rows", .help = "for inspect: rows shown", .type = HN_OPT_INT, AT(rows), .def = 3, .min = 0, .max = 1e12 },
+    { .name = "skip", .help = "for inspect: rows before the first one shown", .type = HN_OPT_INT, AT(skip), .min = 0, .max = 1e12 },
     { 0 },
 };
 #undef AT
@@ -81,10 +89,28 @@ static int make(hn_cli *c, const data_options *o, const hn_task *t, const void *
     return rc;
 }
 
-static int work(hn_cli *c, const data_options *o, const hn_task *t, const void *priv) {
+typedef enum { MAKE, INSPECT, NEITHER } deed;
+
+static deed deed_of(const hn_cli *c) {
+    static const char *const name[] = { "make", "inspect" };
     const char *const *word;
-    int n = hn_optset_words(c->opts, &word);
-    if (n != 1 || strcmp(word[0], "make")) return hn_cli_usage(c, "say what to do: hone data make");
+    int n = hn_optset_words(c->opts, &word), k = 0;
+    while (k < NEITHER && (n != 1 || strcmp(word[0], name[k]))) k++;
+    return (deed)k;
+}
+
+/* Each deed has its options; the help page shows all. */
+static int add_tables(hn_cli *c, deed what, data_options *o) {
+    int rc = what != INSPECT ? hn_cli_add(c, "hone data make", table, o) : HN_OK;
+    if (!rc && what != MAKE) rc = hn_cli_add(c, "hone data inspect", inspect_table, o);
+    if (!rc && what != MAKE) rc = hn_cli_add(c, "Rows", hn_load_opts, &o->load);
+    if (!rc && what != MAKE) rc = hn_cli_add(c, "Columns", hn_table_opts, &o->load.table);
+    return rc;
+}
+
+static int work(hn_cli *c, deed what, const data_options *o, const hn_task *t, const void *priv) {
+    if (what == NEITHER) return hn_cli_usage(c, "say what to do: hone data make, or hone data inspect");
+    if (what == INSPECT) return hn_inspect(c, &o->load, o->skip, o->rows);
     if (!t) return hn_cli_need(c, "task", NULL);
     return make(c, o, t, priv);
 }
@@ -95,19 +121,26 @@ static int run(int argc, char **argv) {
     const hn_task *task = NULL;
     void *priv = NULL;
     int rc = hn_cli_begin(&c, &hn_command_data, argc, argv);
-    if (!rc) rc = hn_cli_add(&c, "Data", table, &o);
+    deed what = rc ? NEITHER : deed_of(&c);
+    if (!rc) rc = add_tables(&c, what, &o);
     if (!rc && o.task) rc = hn_cli_task(&c, o.task, &task, &priv);
     if (!rc) rc = hn_cli_ready(&c);
     if (!rc && task) rc = hn_cli_task_open(&c, task, priv);
-    if (!rc) rc = work(&c, &o, task, priv);
+    if (!rc) rc = work(&c, what, &o, task, priv);
     hn_cli_task_close(task, priv);
     return hn_cli_end(&c, rc);
 }
 
 const hn_command hn_command_data = {
     "data",
-    "make rows from a task\n"
-    "usage: hone data make --task T --items N --out FILE.jsonl [--text]\n\n"
-    "make: prompt and worked solution of every item, one JSON object a line, ready for hone sft --data.",
+    "make rows from a task; look at rows as a learner does\n"
+    "usage: hone data make --task T --items N --out FILE.jsonl [--text]\n"
+    "       hone data inspect --data FILE --model DIR [--rows N]\n\n"
+    "make: prompt and worked solution of every item, one JSON object a line, ready for hone sft --data.\n"
+    "inspect: rows as tokens, [trained] or (masked), ^begin and end$ of text (in colours on a terminal; "
+    "NO_COLOR\n"
+    "turns them off), how long all rows are, and the refusals of training: rows that begin with two "
+    "begin-of-text\n"
+    "tokens, of which nothing is trained, or everything although they have a prompt or messages.",
     run, true
 };

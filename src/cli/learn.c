@@ -352,7 +352,7 @@ static int work(learner *l) {
     l->record = NULL;
     char peak[16];
     hn_bytes_text((double)hn_host_peak(), peak);
-    if (!rc) hn_cli_note(&l->cli, "peak memory %s", peak);
+    if (!rc) hn_cli_note(&l->cli, "peak memory %s (%lld bytes)", peak, (long long)hn_host_peak());
     if (!rc)
         printf("saved %s after %lld updates\n  talk to it:  hone chat --model %s\n", l->cli.common.out,
                (long long)l->trainer.step, l->cli.common.out);

@@ -160,13 +160,15 @@ static int chain(loader *l, hn_loaded *r, hn_err *e) {
     r->length = l->ids.n;
     bool cut = r->length > l->c->max_length && l->c->overlong == OVER_TRUNCATE;
     r->n[0] = (int32_t)(cut ? l->c->max_length : r->length);
+    int64_t trained = 0, hidden = 0; /* a begin-of-text token is not a prompt */
+    for (int32_t i = l->ids.id[0] == hn_tok_role_id(l->m->tok, HN_TOK_BOS); i < r->n[0]; i++)
+        hidden += !l->act[i];
     l->act[0] = 0; /* nothing predicts the first token */
-    int64_t trained = 0;
     for (int32_t i = 0; i < r->n[0]; i++) trained += l->act[i];
     bool asked = prompted ? !l->c->completion_only_loss : !l->c->assistant_only_loss;
     bool masked = prompted || l->row->answer.messages;
     if (!trained) r->flaws |= HN_ROW_UNTRAINED;
-    else if (masked && !asked && trained == r->n[0] - 1) r->flaws |= HN_ROW_ALL_TRAINED;
+    else if (masked && !asked && !hidden) r->flaws |= HN_ROW_ALL_TRAINED;
     if (r->length > l->c->max_length && !cut) r->flaws |= HN_ROW_LONG;
     return HN_OK;
 }
@@ -346,16 +348,20 @@ static int add_row(void *ctx, const hn_loaded *r, hn_err *e) {
 }
 
 static void tell(const filling *f, hn_buf *said) {
-    static const char *const kept[] = { " begin with two begin-of-text tokens", NULL,
-                                        " are trained on every token" };
+    static const char *const kept[][2] = { { " begins with two begin-of-text tokens",
+                                             "s begin with two begin-of-text tokens" },
+                                           { NULL, NULL },
+                                           { " is trained on every token", "s are trained on every token" } };
     if (f->over)
         hn_buf_fmt(said, "; %lld rows have more than max_length %lld tokens (the first is line %lld): %s",
                    (long long)f->over, (long long)f->c->max_length, (long long)f->first_over,
                    f->c->overlong == OVER_DROP ? "left out" : "their ends are cut");
     if (f->left_out)
-        hn_buf_fmt(said, "; %lld rows without a token to train on are left out", (long long)f->left_out);
+        hn_buf_fmt(said, "; %lld row%s without a token to train on left out", (long long)f->left_out,
+                   f->left_out == 1 ? "" : "s");
     for (int k = 0; k < 3; k++)
-        if (kept[k] && f->t.n[k]) hn_buf_fmt(said, "; %lld rows%s", (long long)f->t.n[k], kept[k]);
+        if (kept[k][0] && f->t.n[k])
+            hn_buf_fmt(said, "; %lld row%s", (long long)f->t.n[k], kept[k][f->t.n[k] > 1]);
 }
 
 int hn_load_rows(const hn_model *m, const char *path, const hn_load_config *c, bool pairs, hn_dataset *d,
