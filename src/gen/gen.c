@@ -70,6 +70,7 @@ static int record(hn_gen *g, hn_err *e) {
 
 int hn_gen_measure(hn_transformer *m, int slots, int max_len, size_t *cache, size_t *rest, hn_err *e) {
     hn_kv kv = { .n_layer = m->cfg.n_layer, .n_head = m->cfg.n_kv_head, .head_dim = m->cfg.head_dim };
+    kv.prec = m->params.prec;
     kv.n_slot = 2 * slots;
     kv.n_page = pages_of(slots, max_len);
     hn_gen g = {
