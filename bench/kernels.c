@@ -237,17 +237,21 @@ static void cache_shared16(hn_tensor *const in[]) { cache(in, 256, HN_PREC_BF16)
     {                                                                                                        \
         { 1e-6 }, { h, g }                                                                                   \
     }
-#define QKV(h, g) MAT(TOKENS, (h + 2 * g) * 64)
-#define ATTN(n, h, g, s, f, goal_)                                                                           \
+#define HGP(h, g, p)                                                                                         \
     {                                                                                                        \
-        .name = n, .op = &hn_op_attn, .in = { QKV(h, g), MAT(s, 3) }, .bound = { 0, 1 }, .attr = HG(h, g),   \
-        .fill = f, .goal = goal_                                                                             \
+        { 0 }, { h, g, p }                                                                                   \
     }
-#define BACK(n, h, g, s, f, goal_)                                                                           \
+#define QKV(h, g) MAT(TOKENS, (h + 2 * g) * 64)
+#define ATTN(n, h, g, s, f, goal_, p)                                                                        \
+    {                                                                                                        \
+        .name = n, .op = &hn_op_attn, .in = { QKV(h, g), MAT(s, 3) }, .bound = { 0, 1 },                     \
+        .attr = HGP(h, g, p), .fill = f, .goal = goal_                                                       \
+    }
+#define BACK(n, h, g, s, f, goal_, p)                                                                        \
     {                                                                                                        \
         .name = n, .op = &hn_op_attn_b,                                                                      \
         .in = { QKV(h, g), MAT(TOKENS, h * 64), MAT(TOKENS, h), MAT(TOKENS, h * 64), MAT(s, 3) },            \
-        .bound = { 0, 0, 0, 0, 1 }, .attr = HG(h, g), .fill = f, .goal = goal_                               \
+        .bound = { 0, 0, 0, 0, 1 }, .attr = HGP(h, g, p), .fill = f, .goal = goal_                           \
     }
 #define HEAD(n, v, p)                                                                                        \
     {                                                                                                        \
@@ -269,10 +273,14 @@ static void cache_shared16(hn_tensor *const in[]) { cache(in, 256, HN_PREC_BF16)
 
 /* clang-format off */
 static const row rows[] = {
-    ATTN("attn_8x256_h8", 8, 8, 8, chains, 0.4), ATTN("attn_8x256_h8_g2", 8, 2, 8, chains, 0.4),
-    ATTN("attn_1x2048_h8", 8, 8, 1, one, 0.4), ATTN("attn_256+16x112_h8", 8, 8, 17, group, 0.4),
-    BACK("attn_b_8x256_h8", 8, 8, 8, chains, 0.3), BACK("attn_b_8x256_h8_g2", 8, 2, 8, chains, 0.3),
-    BACK("attn_b_1x2048_h8", 8, 8, 1, one, 0.3), BACK("attn_b_256+16x112_h8", 8, 8, 17, group, 0.3),
+    ATTN("attn_8x256_h8", 8, 8, 8, chains, 0.4, HN_PREC_F32), ATTN("attn_8x256_h8_g2", 8, 2, 8, chains, 0.4, HN_PREC_F32),
+    ATTN("attn_1x2048_h8", 8, 8, 1, one, 0.4, HN_PREC_F32), ATTN("attn_256+16x112_h8", 8, 8, 17, group, 0.4, HN_PREC_F32),
+    BACK("attn_b_8x256_h8", 8, 8, 8, chains, 0.3, HN_PREC_F32), BACK("attn_b_8x256_h8_g2", 8, 2, 8, chains, 0.3, HN_PREC_F32),
+    BACK("attn_b_1x2048_h8", 8, 8, 1, one, 0.3, HN_PREC_F32), BACK("attn_b_256+16x112_h8", 8, 8, 17, group, 0.3, HN_PREC_F32),
+    ATTN("attn_bf16_8x256_h8", 8, 8, 8, chains, 0.4, HN_PREC_BF16), ATTN("attn_bf16_8x256_h8_g2", 8, 2, 8, chains, 0.4, HN_PREC_BF16),
+    ATTN("attn_bf16_1x2048_h8", 8, 8, 1, one, 0.4, HN_PREC_BF16), ATTN("attn_bf16_256+16x112_h8", 8, 8, 17, group, 0.4, HN_PREC_BF16),
+    BACK("attn_b_bf16_8x256_h8", 8, 8, 8, chains, 0.3, HN_PREC_BF16), BACK("attn_b_bf16_8x256_h8_g2", 8, 2, 8, chains, 0.3, HN_PREC_BF16),
+    BACK("attn_b_bf16_1x2048_h8", 8, 8, 1, one, 0.3, HN_PREC_BF16), BACK("attn_b_bf16_256+16x112_h8", 8, 8, 17, group, 0.3, HN_PREC_BF16),
     DECODE("attnkv_32at300_h8", cache_apart), DECODE("attnkv_32at300_h8_shared256", cache_shared),
     DECODE("attnkv_bf16_32at300_h8", cache_apart16), DECODE("attnkv_bf16_32at300_h8_shared256", cache_shared16),
     { .name = "add_512", .op = &hn_op_add, .in = { MAT(TOKENS, 512), MAT(TOKENS, 512) }, .memory = true, .goal = 0.8 },

@@ -24,6 +24,7 @@ typedef struct forest {
 } forest;
 
 static int H, G, D; /* of the shape under test */
+static hn_prec prec;
 static uint64_t dice;
 static int roll(int n) { return (int)(hn_rand(77, 0, dice++) % (uint64_t)n); }
 
@@ -69,7 +70,7 @@ static void attend(const forest *f, float *qkv, float *o, float *lse) {
     forest copy = *f;
     hn_tensor *x = hn_leaf(t, HN_F, (hn_shape){ 2, HN_FIXED, { f->tokens, row_size() } }, qkv);
     hn_tensor *s = hn_leaf(t, HN_I32, (hn_shape){ 2, HN_FIXED, { f->n, 3 } }, copy.span);
-    hn_tensor *y = hn_keep(hn_attn(t, x, s, H, G));
+    hn_tensor *y = hn_keep(hn_attn(t, x, s, H, G, prec));
     hn_keep(y->out[1]);
     plan_and_run(t);
     memcpy(o, y->data, hn_bytes(y));
@@ -92,6 +93,12 @@ static float *random_rows(int64_t n, int64_t C, uint64_t seed) {
     for (int64_t i = 0; i < n * C; i++) x[i] = 2 * (float)hn_rand_normal(seed, 0, (uint64_t)i);
     return x;
 }
+static float *random_qkv(const forest *f, uint64_t seed) { /* as rope leaves them */
+    float *x = random_rows(f->tokens, row_size(), seed);
+    for (int64_t i = 0; prec == HN_PREC_BF16 && i < f->tokens * row_size(); i++)
+        x[i] = hn_from_bf16(hn_bf16(x[i]));
+    return x;
+}
 
 /* Tokens of the path that ends with span s, from the root. */
 static int path_of(const forest *f, int s, int32_t *token) {
@@ -103,8 +110,7 @@ static int path_of(const forest *f, int s, int32_t *token) {
 
 static void trees_body(void) {
     forest f = a_tree();
-    float *qkv = random_rows(f.tokens, row_size(), 5), *o = floats(f.tokens * H * D),
-          *lse = floats(f.tokens * H);
+    float *qkv = random_qkv(&f, 5), *o = floats(f.tokens * H * D), *lse = floats(f.tokens * H);
     int32_t *path = malloc((size_t)f.tokens * sizeof *path);
     attend(&f, qkv, o, lse);
     for (int s = 0; s < f.n; s++) { /* each path alone: as one chain, then cut anywhere */
@@ -161,11 +167,7 @@ static void cache_body(void) {
     int prompt = 1 + roll(200), len[ANSWERS], done[ANSWERS] = { 0 }, fed = 0, open = ANSWERS;
     add_span(&f, prompt, -1);
     for (int i = 0; i < ANSWERS; i++) add_span(&f, len[i] = 1 + roll(100), 0);
-    hn_prec prec = roll(2) ? HN_PREC_BF16 : HN_PREC_F32;
-    float *qkv = random_rows(f.tokens, row_size(), 6), *o = floats(f.tokens * H * D),
-          *lse = floats(f.tokens * H);
-    for (int64_t i = 0; prec == HN_PREC_BF16 && i < f.tokens * row_size(); i++) /* as rope leaves k and v */
-        if (i % row_size() >= H * D) qkv[i] = hn_from_bf16(hn_bf16(qkv[i]));
+    float *qkv = random_qkv(&f, 6), *o = floats(f.tokens * H * D), *lse = floats(f.tokens * H);
     attend(&f, qkv, o, lse);
     hn_kv *kv;
     feed in[512];
@@ -196,11 +198,12 @@ static void each_shape(void (*body)(void)) {
     static const int shape[][3] = { { 2, 1, 64 }, { 1, 1, 8 },  { 4, 2, 32 },
                                     { 7, 1, 16 }, { 2, 2, 80 }, { 3, 1, 128 } };
     hn_tier best = hn_cpu_tier();
-    for (hn_tier t = HN_TIER_C; t <= best && t <= HN_TIER_AVX512; t++) { /* AMX changes bf16 products alone */
+    for (hn_tier t = HN_TIER_C; t <= best; t++) {
         hn_cpu_force(t);
-        for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
-            H = shape[i][0], G = shape[i][1], D = shape[i][2];
-            body();
+        for (size_t i = 0; i < 2 * sizeof shape / sizeof *shape; i++) {
+            H = shape[i / 2][0], G = shape[i / 2][1], D = shape[i / 2][2];
+            prec = i % 2 ? HN_PREC_BF16 : HN_PREC_F32;
+            if (t < HN_TIER_AMX || prec == HN_PREC_BF16) body(); /* AMX is AVX-512 in f32 */
         }
     }
     hn_cpu_force(best);
@@ -256,7 +259,7 @@ static void some_acts(vocabulary *v, int from, int n, bool first) {
     hn_tape_free(t);
 }
 
-static void vocabulary_body(hn_prec prec, double temperature, bool packed) {
+static void vocabulary_body(double temperature, bool packed) {
     vocabulary v = {
         .h = random_rows(A, C, 8), .w = random_rows(V, C, 9), .prec = prec, .temperature = temperature
     };
@@ -278,8 +281,10 @@ static void test_vocabulary(void **s) {
     hn_tier best = hn_cpu_tier();
     for (hn_tier t = HN_TIER_C; t <= best; t++) {
         hn_cpu_force(t);
-        for (int k = 0; k < 8; k++)
-            vocabulary_body(k & 1 ? HN_PREC_BF16 : HN_PREC_F32, k & 2 ? 0.7 : 1, k & 4);
+        for (int k = 0; k < 8; k++) {
+            prec = k & 1 ? HN_PREC_BF16 : HN_PREC_F32;
+            vocabulary_body(k & 2 ? 0.7 : 1, k & 4);
+        }
     }
     hn_cpu_force(best);
 }

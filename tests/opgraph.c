@@ -62,7 +62,7 @@ static hn_tensor *one_more(world *w, graph *g, const inputs *in, hn_tensor *cons
     case 7: return hn_headnorm(t, a, g->leaf[WQ], g->leaf[WK], H, G, 0.5);
     case 8: return hn_rope(t, a, in->pos, in->freq, H, G, HN_PREC_F32);
     case 9:
-        o = hn_attn(t, hn_affine(t, a, 0.5, 0), in->span, H, G);
+        o = hn_attn(t, hn_affine(t, a, 0.5, 0), in->span, H, G, HN_PREC_F32);
         return hn_linear(t, o, g->leaf[W4], k & 2 ? g->leaf[BIAS] : NULL, HN_PREC_F32);
     case 10: return hn_scatter(t, hn_gather(t, a, in->sel), in->sel, b);
     case 11: return hn_sigmoid(t, hn_min(t, a, b));

@@ -87,7 +87,7 @@ static hn_tensor *one_layer(const opnet_tape *n, opnet *w, int l, hn_tensor *x, 
     h = hn_linear(t, h, *qkv_weight, NULL, HN_PREC_F32);
     h = hn_headnorm(t, h, vec(t, w->layer[l].wq, NET_D), vec(t, w->layer[l].wk, NET_D), NET_H, NET_G, 1e-5);
     h = hn_rope(t, h, n->pos, vec(t, w->freq, NET_D / 2), NET_H, NET_G, HN_PREC_F32);
-    h = hn_attn(t, h, n->span, NET_H, NET_G);
+    h = hn_attn(t, h, n->span, NET_H, NET_G, HN_PREC_F32);
     x = hn_add(t, x, hn_linear(t, h, mat(t, w->layer[l].out, NET_C, NET_H * NET_D), NULL, HN_PREC_F32));
     h = hn_rmsnorm(t, x, vec(t, w->layer[l].norm2, NET_C), 1e-5);
     h = hn_swiglu(t, hn_linear(t, h, mat(t, w->layer[l].up, 2 * NET_F, NET_C), NULL, HN_PREC_F32));

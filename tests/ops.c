@@ -207,7 +207,7 @@ static void test_attention_is_masked_softmax(void **s) {
         assert_true(o && lse);
         hn_tape *t = hn_tape_new(&hn_backend_ref);
         hn_tensor *span = hn_leaf(t, HN_I32, (hn_shape)HN_S2(f.n_span, 3), f.span);
-        hn_tensor *y = hn_keep(hn_attn(t, mat(t, x, N, (H + 2 * G) * D), span, H, G));
+        hn_tensor *y = hn_keep(hn_attn(t, mat(t, x, N, (H + 2 * G) * D), span, H, G, HN_PREC_F32));
         hn_keep(y->out[1]);
         run(t);
         dense(&f, x, H, G, D, o, lse);
@@ -230,8 +230,8 @@ static void test_cache_is_attention(void **s) {
     hn_err e = { 0 };
     assert_int_equal(hn_kv_new(&kv, LAYERS, G, D, HN_PREC_F32, 2, N, 6, &e), 0);
     hn_tape *t = hn_tape_new(&hn_backend_ref), *u = hn_tape_new(&hn_backend_ref);
-    hn_tensor *want =
-        hn_keep(hn_attn(t, mat(t, x, N, C), hn_leaf(t, HN_I32, (hn_shape)HN_S2(1, 3), span), H, G));
+    hn_tensor *want = hn_keep(
+        hn_attn(t, mat(t, x, N, C), hn_leaf(t, HN_I32, (hn_shape)HN_S2(1, 3), span), H, G, HN_PREC_F32));
     run(t);
     hn_tensor *trow = hn_leaf(u, HN_I32, (hn_shape)HN_T2(N, 2), row);
     hn_tensor *host = hn_leaf(u, HN_HOST, (hn_shape)HN_S1(1), kv);

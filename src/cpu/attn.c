@@ -25,13 +25,36 @@ typedef struct forward {
     const piece *piece;
     const int32_t *run; /* [n_run + 1] first piece of each run */
     int64_t n_run;
+    const hn_attn_unit *unit;
     float *o, *lse;
     hn_slots slots;
 } forward;
 
+/* An area: which tokens are held, keys and values; on a unit rows and pairs of rows, as large, and queries.
+ */
 static size_t tiles_bytes(int64_t positions, int64_t D) {
-    return hn_room((size_t)positions * sizeof(int32_t)) +
-           hn_room((size_t)(2 * positions * D) * sizeof(float));
+    return hn_room((size_t)positions * sizeof(int32_t)) + hn_room((size_t)(positions / HN_BLOCK)) +
+           hn_room((size_t)(2 * positions * D) * sizeof(float)) +
+           hn_room((size_t)(ROWS * D) * sizeof(uint16_t));
+}
+static hn_tiles tiles_at(char *area, int positions, int64_t D, const hn_attn_unit *unit, uint16_t **q) {
+    hn_tiles t = { .held = (int32_t *)(void *)area, .positions = positions, .unit = unit };
+    int64_t n = positions * D;
+    area += hn_room((size_t)positions * sizeof *t.held);
+    t.stale = (bool *)area;
+    memset(t.stale, 0, (size_t)(positions / HN_BLOCK));
+    area += hn_room((size_t)(positions / HN_BLOCK));
+    *q = (uint16_t *)(void *)(area + hn_room((size_t)(2 * n) * sizeof(float)));
+    if (unit) {
+        t.k_rows = (uint16_t *)(void *)area;
+        t.v_rows = t.k_rows + n;
+        t.k_pairs = (uint32_t *)(void *)(t.v_rows + n);
+        t.v_pairs = t.k_pairs + n / 2;
+    } else {
+        t.kt = (float *)(void *)area;
+        t.v = t.kt + n;
+    }
+    return t;
 }
 
 /* What y->work holds. */
@@ -60,7 +83,7 @@ static plan plan_of(const hn_tensor *y) {
 size_t hn_cpu_attn_scratch(const hn_tensor *y) { return plan_of(y).bytes; }
 
 /* Rows of a piece for all query heads of key-value head g, in batches against all their blocks. */
-static void piece_rows(const forward *c, const hn_tiles *t, int g, const piece *p) {
+static void piece_rows(const forward *c, const hn_tiles *t, uint16_t *q, int g, const piece *p, int *unit) {
     const hn_paths *f = &c->f;
     int64_t D = f->D, ld = (f->H + 2 * f->G) * D;
     int group = f->H / f->G, n = p->n * group;
@@ -70,15 +93,22 @@ static void piece_rows(const forward *c, const hn_tiles *t, int g, const piece *
         for (int r = 0; r < m; r++) {
             int i = p->from + (r0 + r) % p->n, h = g * group + (r0 + r) / p->n;
             int64_t token = f->span[3 * p->span] + i;
-            row[r].q = f->qkv + token * ld + h * D;
+            const float *x = f->qkv + token * ld + h * D;
             row[r].o = c->o + (token * f->H + h) * D;
             row[r].lse = c->lse ? c->lse + token * f->H + h : NULL;
             row[r].pos = f->start[p->span] + i;
             top = row[r].pos > top ? row[r].pos : top;
-            for (int d = 0; d < D; d += 16) __builtin_prefetch(row[r].q + d); /* rows are far apart */
+            for (int d = 0; d < D; d += 16) __builtin_prefetch(x + d); /* rows are far apart */
+            row[r].q = x;
+            if (!c->unit) continue;
+            row[r].q = q + r * D;
+            c->unit->round(q + r * D, x, ld, 1, (int)D);
         }
-        for (int b = 0; b <= top; b += HN_BLOCK)
-            HN_TIER_PICK(hn_attn_block)(row, m, t->kt + b * D, t->v + b * D, (int)D, b);
+        for (int b = 0; b <= top; b += HN_BLOCK) {
+            if (c->unit)
+                c->unit->block(row, m, t->k_pairs + b * D / 2, t->v_pairs + b * D / 2, (int)D, b, unit);
+            else HN_TIER_PICK(hn_attn_block)(row, m, t->kt + b * D, t->v + b * D, (int)D, b);
+        }
         HN_TIER_PICK(hn_attn_end)(row, m, (int)D);
     }
 }
@@ -86,18 +116,19 @@ static void piece_rows(const forward *c, const hn_tiles *t, int g, const piece *
 static void forward_slice(void *ctx, int64_t lo, int64_t hi) {
     forward *c = ctx;
     char *area = hn_slots_take(&c->slots);
-    hn_tiles t = { .held = (int32_t *)(void *)area, .positions = (int)hn_whole_blocks(c->f.longest) };
-    t.kt = (float *)(void *)(area + hn_room((size_t)t.positions * sizeof *t.held));
-    t.v = t.kt + (int64_t)t.positions * c->f.D;
+    uint16_t *q;
+    int unit = 0;
+    hn_tiles t = tiles_at(area, (int)hn_whole_blocks(c->f.longest), c->f.D, c->unit, &q);
     for (int64_t i = lo; i < hi; i++) {
         int g = (int)(i % c->f.G);
         const int32_t *run = c->run + (c->n_run - 1 - i / c->f.G); /* ends of paths first: they cost more */
         for (const piece *p = c->piece + run[0]; p < c->piece + run[1]; p++) {
             hn_tiles_fill(&t, &c->f, g, p->span, p->from + p->n);
-            piece_rows(c, &t, g, p);
+            piece_rows(c, &t, q, g, p, &unit);
         }
         hn_tiles_empty(&t, &c->f, g);
     }
+    if (c->unit) c->unit->finish();
     hn_slots_give(&c->slots, area);
 }
 
@@ -127,6 +158,7 @@ int hn_cpu_attn(const hn_tensor *y, hn_err *e) {
                          .D = hn_head_size(y) },
                   .o = y->out[0]->data,
                   .lse = y->out[1]->data };
+    c.unit = hn_attn_unit_for(y->attr.i[2], c.f.D);
     hn_paths_init(&c.f, p.start);
     cut(&c, &p);
     if (c.n_run == 0) return HN_OK;
@@ -140,6 +172,7 @@ int hn_cpu_attn(const hn_tensor *y, hn_err *e) {
 /* ---- over the cache ---- */
 typedef struct cached {
     const hn_kv *kv;
+    const hn_attn_unit *unit;
     const float *qkv;
     const int32_t *row; /* [N, 2] slot, position */
     float *o;
@@ -200,7 +233,7 @@ static void write_slice(void *ctx, int64_t lo, int64_t hi) {
 }
 
 /* Neighbours that read the same page read it together: rows of one prompt, or answers to one prompt. */
-static void cached_rows(const cached *c, hn_attn_row *row, const int64_t *token, int m, int g) {
+static void cached_rows(const cached *c, hn_attn_row *row, const int64_t *token, int m, int g, int *unit) {
     int D = c->kv->head_dim, top = 0;
     for (int r = 0; r < m; r++) top = row[r].pos > top ? row[r].pos : top;
     for (int base = 0; base <= top; base += HN_BLOCK)
@@ -211,7 +244,8 @@ static void cached_rows(const cached *c, hn_attn_row *row, const int64_t *token,
             while (next < m && (row[next].pos < base || page_of(c, token[next], base / HN_BLOCK) == page))
                 next++;
             const void *k = hn_kv_k(c->kv, page, c->layer, g), *v = hn_kv_v(c->kv, page, c->layer, g);
-            if (c->kv->prec == HN_PREC_BF16)
+            if (c->unit) c->unit->block(row + r, next - r, k, v, D, base, unit);
+            else if (c->kv->prec == HN_PREC_BF16)
                 HN_TIER_PICK(hn_attn_block_bf16)(row + r, next - r, k, v, D, base);
             else HN_TIER_PICK(hn_attn_block)(row + r, next - r, k, v, D, base);
         }
@@ -223,6 +257,8 @@ static void cached_slice(void *ctx, int64_t lo, int64_t hi) {
     int64_t G = c->kv->n_head, D = c->kv->head_dim, ld = (c->H + 2 * G) * D, group = c->H / G;
     hn_attn_row row[ROWS];
     int64_t token[ROWS];
+    uint16_t q[(ROWS + HN_UNIT_ROWS) * HN_UNIT_HEAD];
+    int unit = 0;
     for (int64_t item = lo; item < hi; item++) {
         int64_t g = item % G, n0 = item / G * c->together, n1 = hn_least(c->N, n0 + c->together);
         if (c->apart) write_rows(c, n0, n1, (int)g, (int)g + 1);
@@ -231,20 +267,27 @@ static void cached_slice(void *ctx, int64_t lo, int64_t hi) {
             for (; m < ROWS && i < n1 * group; m++, i++) {
                 int64_t n = i / group, h = g * group + i % group;
                 token[m] = n;
-                row[m].q = c->qkv + n * ld + h * D;
+                const float *x = c->qkv + n * ld + h * D;
+                row[m].q = x;
+                if (c->unit) {
+                    row[m].q = q + m * D;
+                    c->unit->round(q + m * D, x, ld, 1, (int)D);
+                }
                 row[m].o = c->o + (n * c->H + h) * D;
                 row[m].lse = NULL;
                 row[m].pos = c->row[2 * n + 1];
             }
-            cached_rows(c, row, token, m, (int)g);
+            cached_rows(c, row, token, m, (int)g, &unit);
         }
     }
+    if (c->unit) c->unit->finish();
 }
 
 int hn_cpu_attnkv(const hn_tensor *y, hn_err *e) {
     (void)e;
     const hn_kv *kv = y->in[2]->data;
     cached c = { .kv = kv,
+                 .unit = hn_attn_unit_for(kv->prec, kv->head_dim),
                  .qkv = y->in[0]->data,
                  .row = y->in[1]->data,
                  .o = y->data,

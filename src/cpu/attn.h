@@ -21,7 +21,7 @@
 enum { HN_ATTN_LANES = 16 }; /* the widest vector */
 
 typedef struct hn_attn_row {
-    const float *q;            /* [D] */
+    const void *q;             /* [D] floats; bf16 where a unit computes (attn_unit.h) */
     float *o;                  /* [D] the running sum, in the end the output */
     float *lse;                /* log-sum-exp of the scaled scores; or NULL */
     int32_t pos;               /* sees keys [0, pos] of its path */

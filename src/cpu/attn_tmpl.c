@@ -1,18 +1,10 @@
 /* attn_tmpl.c - attention, forward: tiles of up to six query rows against one block of keys (attn.h). */
 #include "cpu/attn.h"
 
+#include "cpu/attn_row.h"
 #include "cpu/tile.h"
 
 enum { B = HN_BLOCK };
-
-/* The denominator and maximum after a block whose largest score is `top` (before scaling), and the factor by
- * which what the row summed so far must be multiplied; *less is what to subtract from the scaled scores. */
-HN_INLINE V shrink(hn_attn_row *row, V top, V c, V *less) {
-    V old = vset1(row->max), m = vmax(vmul(vmax_all(top), c), old);
-    row->max = vlane0(m);
-    *less = vneg(m);
-    return vexp2_neg(vsub(old, m));
-}
 
 /* Scores become weights in place. */
 HN_INLINE float weigh_all(hn_attn_row *row, float *s, V c) {
@@ -21,7 +13,7 @@ HN_INLINE float weigh_all(hn_attn_row *row, float *s, V c) {
         x[w] = vload(s + w * VL);
         top = w ? vmax(x[w], top) : x[w];
     }
-    scale = shrink(row, top, c, &less);
+    scale = hn_attn_shrink(row, top, c, &less);
     HN_UNROLL for (int w = 0; w < B / VL; w++) {
         V p = vexp2_neg(vfma(x[w], c, less));
         vstore(s + w * VL, p);
@@ -40,7 +32,7 @@ HN_INLINE float weigh_some(hn_attn_row *row, float *s, V c, int seen, int keys) 
         vstore(s + j, x);
         top = vmax(x, top);
     }
-    scale = shrink(row, top, c, &less);
+    scale = hn_attn_shrink(row, top, c, &less);
     for (int j = 0; j < keys; j += VL) {
         V p = vexp2_neg(vfma(vload(s + j), c, less));
         vstore(s + j, p);
@@ -52,8 +44,7 @@ HN_INLINE float weigh_some(hn_attn_row *row, float *s, V c, int seen, int keys) 
 
 HN_INLINE void start(hn_attn_row *row, int D) {
     for (int d = 0; d < D; d += VL) vstore_n(row->o + d, D - d, vzero());
-    vstore(row->lane, vzero());
-    row->max = -INFINITY;
+    hn_attn_start(row);
 }
 
 /* Rows that go through the three steps together, so that the end of one step overlaps with the next. */

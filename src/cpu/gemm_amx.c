@@ -5,6 +5,7 @@
  * in a panel.  An element's sum depends on its row and column and on the order of the steps, which is k
  * ascending from a zeroed tile; between blocks of k the tile is stored and loaded again, which is exact.
  * Intel, "Intel 64 and IA-32 Architectures Software Developer's Manual", TDPBF16PS. */
+#include "cpu/amx.h"
 #include "cpu/gemm_kernels.h"
 #include "cpu/simd.h"
 #include "cpu/transpose.h"
@@ -87,20 +88,13 @@ static void pack_b(void *dst, const hn_side *s, int64_t lo, int64_t hi) {
 }
 
 /* ---- products: tiles 0..3 sums, 4 5 of A, 6 7 of B ---- */
-typedef struct config { /* LDTILECFG */
-    uint8_t palette, start, zero[14];
-    uint16_t colsb[16];
-    uint8_t rows[16];
-} config;
-
 static void configure(int rows) {
-    config c = { .palette = 1 };
+    hn_amx_config c = { .palette = 1 };
     for (int i = 0; i < 8; i++) {
         c.colsb[i] = 64;
         c.rows[i] = (uint8_t)(i < 6 ? rows : T);
     }
-    __asm__ volatile("" : : "r"(&c) : "memory"); /* gcc 12 thinks that ldtilecfg reads 8 bytes */
-    _tile_loadconfig(&c);
+    hn_amx_load_config(&c);
 }
 
 static bool is_direct(const hn_gemm_job *j, int64_t m, int64_t rows, int64_t m1, int64_t col, int64_t cols) {

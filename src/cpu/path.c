@@ -50,7 +50,25 @@ static void take(hn_tiles *t, const hn_paths *f, int g, int p, int n, int32_t to
     if (t->vt) HN_TIER_PICK(hn_attn_columns)(t->vt + block, p % HN_BLOCK, v, ld, n, f->D);
     if (t->k) HN_TIER_PICK(hn_attn_move)(t->k + p * D, D, k, ld, n, f->D, false);
     if (t->v) HN_TIER_PICK(hn_attn_move)(t->v + p * D, D, v, ld, n, f->D, false);
+    if (t->unit) {
+        t->unit->round(t->k_rows + p * D, k, ld, n, f->D);
+        t->unit->round(t->v_rows + p * D, v, ld, n, f->D);
+        t->stale[p / HN_BLOCK] = true;
+    }
     for (int i = 0; i < n; i++) t->held[p + i] = token + i;
+}
+
+/* What the unit reads of the first `end` positions, all of them held, is made of their rows. */
+static void renew(hn_tiles *t, int D, int end) {
+    for (int b = 0; b < end; b += HN_BLOCK) {
+        if (!t->stale[b / HN_BLOCK]) continue;
+        int n = t->filled - b < HN_BLOCK ? t->filled - b : HN_BLOCK;
+        int64_t at = (int64_t)b * D;
+        t->stale[b / HN_BLOCK] = false;
+        if (t->k_pairs) t->unit->keys(t->k_pairs + at / 2, t->k_rows + at, n, HN_BLOCK, D);
+        if (t->v_pairs) t->unit->pairs(t->v_pairs + at / 2, t->v_rows + at, n, HN_BLOCK, D);
+        if (t->k_columns) t->unit->columns(t->k_columns + at, t->k_rows + at, n, D);
+    }
 }
 
 void hn_tiles_fill(hn_tiles *t, const hn_paths *f, int g, int32_t s, int n) {
@@ -70,4 +88,5 @@ void hn_tiles_fill(hn_tiles *t, const hn_paths *f, int g, int32_t s, int n) {
             p = last;
         }
     }
+    if (t->unit) renew(t, f->D, end);
 }

@@ -6,6 +6,7 @@
 #ifndef HN_PATH_H
 #define HN_PATH_H
 
+#include "cpu/attn_unit.h"
 #include "tensor/kv.h"
 
 static inline int64_t hn_whole_blocks(int64_t n) { return (n + HN_BLOCK - 1) / HN_BLOCK * HN_BLOCK; }
@@ -29,6 +30,13 @@ typedef struct hn_tiles {
     int32_t *held;         /* [positions] the token held there, -1: none */
     float *kt, *vt;        /* blocks of 64 as the cache keeps keys (kv.h) */
     float *k, *v;          /* [positions, D] */
+    /* With a unit: rows in bf16, and made of them for each block that changed (`stale`) keys and values as
+     * a page has them, or keys as columns. */
+    const hn_attn_unit *unit;
+    uint16_t *k_rows, *v_rows;   /* [positions, D] */
+    uint32_t *k_pairs, *v_pairs; /* blocks of [4, D / 2, 16] and of [32, D] */
+    uint16_t *k_columns;         /* blocks of [D, 64] */
+    bool *stale;                 /* [positions / 64] */
     /* Gradients of the tokens held.  A token that leaves writes them to `out`, laid out like qkv; one that
      * comes back, when a later span needs its ancestor again, adds to what it wrote. */
     float *dk, *dv; /* [positions, D] */

@@ -219,7 +219,7 @@ static void turn(const hn_tensor *y, int64_t lo, int64_t hi, float sign, int64_t
         float *out = HN_OUT(y, 0) + n * C;
         HN_TIER_PICK(hn_turn)(out, x, HN_INI(y, 1)[n], HN_IN(y, 2), sign, H + G, D);
         if (prec == HN_PREC_BF16) {
-            HN_TIER_PICK(hn_vround_bf16)(out + H * D, out + H * D, G * D);
+            HN_TIER_PICK(hn_vround_bf16)(out, out, v);
             HN_TIER_PICK(hn_vround_bf16)(out + v, x + v, G * D);
         } else if (out != x) memcpy(out + v, x + v, (size_t)(G * D) * sizeof *x);
     }

@@ -148,8 +148,9 @@ static hn_tensor *block(recorder *r, int i, hn_tensor *x, hn_tensor *pos, hn_ten
         hn_tensor *qn = use(r, l->q_norm), *kn = use(r, l->k_norm);
         qkv = hn_headnorm(t, qkv, qn, kn, c->n_head, c->n_kv_head, c->rms_norm_eps);
     }
-    qkv = hn_rope(t, qkv, pos, freq, c->n_head, c->n_kv_head, r->m->params.prec);
-    hn_tensor *a = how->span ? hn_attn(t, qkv, how->span, c->n_head, c->n_kv_head)
+    hn_prec prec = r->m->params.prec;
+    qkv = hn_rope(t, qkv, pos, freq, c->n_head, c->n_kv_head, prec);
+    hn_tensor *a = how->span ? hn_attn(t, qkv, how->span, c->n_head, c->n_kv_head, prec)
                              : hn_attnkv(t, qkv, how->row, how->kv, c->n_head, i);
     x = hn_add(t, x, product(r, a, l->out, l->out_bias));
     hn_scope(t, "layer.%d.mlp", i);

@@ -123,7 +123,8 @@ static void attn_b_ref(const hn_tensor *y, int64_t lo, int64_t hi) {
 
 static void attn_vjp(hn_tape *t, hn_tensor *y, hn_tensor *const g[], hn_tensor *gin[]) {
     if (g[0])
-        gin[0] = hn_attn_b(t, y->in[0], y, y->out[1], g[0], y->in[1], (int)y->attr.i[0], (int)y->attr.i[1]);
+        gin[0] = hn_attn_b(t, y->in[0], y, y->out[1], g[0], y->in[1], (int)y->attr.i[0], (int)y->attr.i[1],
+                           (hn_prec)y->attr.i[2]);
 }
 
 /* Pairs (token, key) that attend, over all live tokens. */
@@ -198,12 +199,12 @@ const hn_op hn_op_attn_b = { .name = "attn_b",
                              .whole = true,
                              .cases = cases_b };
 
-static hn_attr attr(int H, int G) { return (hn_attr){ { 0 }, { H, G } }; }
+static hn_attr attr(int H, int G, hn_prec p) { return (hn_attr){ { 0 }, { H, G, p } }; }
 
-hn_tensor *hn_attn(hn_tape *t, hn_tensor *qkv, hn_tensor *span, int H, int G) {
-    return HN_APPLY(t, hn_op_attn, attr(H, G), qkv, span);
+hn_tensor *hn_attn(hn_tape *t, hn_tensor *qkv, hn_tensor *span, int H, int G, hn_prec p) {
+    return HN_APPLY(t, hn_op_attn, attr(H, G, p), qkv, span);
 }
 hn_tensor *hn_attn_b(hn_tape *t, hn_tensor *qkv, hn_tensor *o, hn_tensor *lse, hn_tensor *go, hn_tensor *span,
-                     int H, int G) {
-    return HN_APPLY(t, hn_op_attn_b, attr(H, G), qkv, o, lse, go, span);
+                     int H, int G, hn_prec p) {
+    return HN_APPLY(t, hn_op_attn_b, attr(H, G, p), qkv, o, lse, go, span);
 }

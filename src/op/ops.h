@@ -8,9 +8,9 @@
  * like the others, so a backend overrides them by `y->op == &hn_op_attn_b`.  "acc": the output is added
  * to (hn_op.acc).  "or NULL" after an output: data is NULL when nobody reads it (hn_op.spare).
  *
- * Attributes: linear* i[0] prec; norms f[0] eps; headnorm*, rope*, attn* i[0] H, i[1] G; attnkv i[0] H,
- * i[1] layer; logp*, logits i[0] prec, i[1] vocab, f[0] temperature; affine f[0] s, f[1] c; clip* f[0] lo,
- * f[1] hi.
+ * Attributes: linear* i[0] prec; norms f[0] eps; headnorm*, rope*, attn* i[0] H, i[1] G, rope, attn* i[2]
+ * prec; attnkv i[0] H, i[1] layer; logp*, logits i[0] prec, i[1] vocab, f[0] temperature; affine f[0] s, f[1]
+ * c; clip* f[0] lo, f[1] hi.
  *
  * Letters: N tokens, A acts, S samples, C channels, H query heads, G key-value heads, D head size,
  * F feed-forward size, V vocabulary, R rows of any kind. */
@@ -55,10 +55,10 @@ HN_OP(norm,    rmsnorm_w,(hn_tape *t, hn_tensor *x, hn_tensor *w, hn_tensor *g, 
 HN_OP(norm,    headnorm, (hn_tape *t, hn_tensor *qkv, hn_tensor *wq, hn_tensor *wk, int H, int G, double eps)) /* RMS norm of each q and k head; v copied */
 HN_OP(norm,    headnorm_x,(hn_tape *t, hn_tensor *qkv, hn_tensor *wq, hn_tensor *wk, hn_tensor *g, int H, int G, double eps)) /* -> like qkv */
 HN_OP(norm,    headnorm_w,(hn_tape *t, hn_tensor *qkv, hn_tensor *wq, hn_tensor *wk, hn_tensor *g, int H, int G, double eps)) /* wq, wk for shapes -> acc [D] of wq, acc [D] of wk */
-HN_OP(rope,    rope,     (hn_tape *t, hn_tensor *qkv, hn_tensor *pos, hn_tensor *freq, int H, int G, hn_prec p)) /* rotates q and k halves by pos*freq[D/2]; v copied; in bf16 k, v rounded */
+HN_OP(rope,    rope,     (hn_tape *t, hn_tensor *qkv, hn_tensor *pos, hn_tensor *freq, int H, int G, hn_prec p)) /* rotates q and k halves by pos*freq[D/2]; v copied; in bf16 all rounded */
 HN_OP(rope,    rope_b,   (hn_tape *t, hn_tensor *g, hn_tensor *pos, hn_tensor *freq, int H, int G)) /* rotates back: its transpose */
-HN_OP(attn,    attn,     (hn_tape *t, hn_tensor *qkv, hn_tensor *span, int H, int G)) /* [N,(H+2G)D],[S,3] -> o [N,HD], lse [N,H]: causal over the forest */
-HN_OP(attn,    attn_b,   (hn_tape *t, hn_tensor *qkv, hn_tensor *o, hn_tensor *lse, hn_tensor *go, hn_tensor *span, int H, int G)) /* -> [N,(H+2G)D] */
+HN_OP(attn,    attn,     (hn_tape *t, hn_tensor *qkv, hn_tensor *span, int H, int G, hn_prec p)) /* [N,(H+2G)D],[S,3] -> o [N,HD], lse [N,H]: causal over the forest; in bf16 of rounded q, k, v */
+HN_OP(attn,    attn_b,   (hn_tape *t, hn_tensor *qkv, hn_tensor *o, hn_tensor *lse, hn_tensor *go, hn_tensor *span, int H, int G, hn_prec p)) /* -> [N,(H+2G)D] */
 HN_OP(attnkv,  attnkv,   (hn_tape *t, hn_tensor *qkv, hn_tensor *row, hn_tensor *kv, int H, int layer)) /* rows (slot,pos) [N,2] write their k,v to the cache, attend -> [N,HD] */
 HN_OP(swiglu,  swiglu,   (hn_tape *t, hn_tensor *gu))                           /* [N,2F] (gate, up) -> [N,F] silu(gate) * up */
 HN_OP(swiglu,  swiglu_b, (hn_tape *t, hn_tensor *gu, hn_tensor *g))             /* [N,2F],[N,F] -> [N,2F] */

@@ -1,9 +1,9 @@
 /* rope.c - rotary position embedding (Su et al. 2021), in the layout of Hugging Face checkpoints: element
  * i of a head pairs with element i + D/2, the angle is pos * freq[i].
  *
- * A row holds H query, G key and G value heads; values are not turned.  In bf16 keys and values leave
- * rounded, as the cache of the generator keeps them, so that attention sees the same numbers in training. The
- * angle is a product in hn_real (f32 in training, as the reference implementations of the models do).  The
+ * A row holds H query, G key and G value heads; values are not turned.  In bf16 all leave rounded, as the
+ * products of attention read them and the cache of the generator keeps them: training sees the same numbers.
+ * The angle is a product in hn_real (f32 in training, as the reference implementations of the models do). The
  * gradient rotates by the opposite angle. */
 #include "op/op.h"
 
@@ -35,7 +35,7 @@ static void rotate(const hn_tensor *y, int64_t lo, int64_t hi, hn_real sign, int
             }
         }
         for (int64_t i = turned * D; i < C; i++) out[i] = x[i];
-        for (int64_t i = y->attr.i[0] * D; i < C; i++) out[i] = hn_read(out[i], prec);
+        for (int64_t i = 0; i < C; i++) out[i] = hn_read(out[i], prec);
     }
 }
 static void rope_ref(const hn_tensor *y, int64_t lo, int64_t hi) { rotate(y, lo, hi, 1, y->attr.i[2]); }

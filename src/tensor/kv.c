@@ -78,6 +78,8 @@ int hn_kv_room(hn_kv *c, int slot, int pos, hn_err *e) {
     if (page[b] >= 0) { /* shared: this sequence goes on in a copy */
         memcpy(c->data + (size_t)p * c->page_bytes, c->data + (size_t)page[b] * c->page_bytes, c->page_bytes);
         c->ref[page[b]]--;
+    } else if (c->prec == HN_PREC_BF16) { /* a unit reads values past the last position: 0 times finite */
+        memset(c->data + (size_t)p * c->page_bytes, 0, c->page_bytes);
     }
     page[b] = p;
     return HN_OK;

@@ -25,7 +25,8 @@ typedef struct hn_kv {
 /* K and V of a page, one layer and head.  f32: K in groups of 16 keys, each transposed, [4, head_dim, 16]; V
  * [64, head_dim].  bf16: pairs of numbers that a sum takes one after the other in a word, the first in its
  * lower half: K [4, head_dim / 2, 16] of dimensions (2 i, 2 i + 1), V [32, head_dim] of positions (2 j,
- * 2 j + 1); an odd dimension is paired with 0.  A page that is not full is read up to its last group. */
+ * 2 j + 1); an odd dimension is paired with 0.  A page that is not full is read up to its last group, and in
+ * bf16 starts as zeros, because values past the last position are multiplied by weights of 0. */
 static inline size_t hn_kv_k_bytes(const hn_kv *c) {
     size_t D = (size_t)c->head_dim;
     return c->prec == HN_PREC_BF16 ? (D + 1) / 2 * HN_BLOCK * 4 : D * HN_BLOCK * sizeof(hn_real);
