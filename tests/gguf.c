@@ -398,7 +398,7 @@ static void refusals(void **state) {
 
 /* ---- files that lie ---- */
 static void put(hn_buf *b, uint64_t v, int size) {
-    for (int i = 0; i < size; i++) hn_buf_chr(b, (char)(v >> (8 * i)));
+    for (int i = 0; i < size; i++) hn_buf_chr(b, i < 8 ? (char)(v >> (8 * i)) : 0);
 }
 static void text(hn_buf *b, const char *s) {
     put(b, strlen(s), 8);

@@ -178,8 +178,8 @@ static const char *const few[] = { "<unk>",
                                    "a",
                                    "b",
                                    "ab",
-                                   "\xE2\x96\x81"
-                                   "ab",
+                                   ("\xE2\x96\x81"
+                                    "ab"),
                                    "<u>" };
 static const float few_scores[] = { 0, 0, 0, -3, -4, -5, -1, -2, 0 };
 static const int32_t few_types[] = { 2, 3, 3, 1, 1, 1, 1, 1, 4 };
