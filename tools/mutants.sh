@@ -147,7 +147,7 @@ src/op/norm.c @@ HN_OUT(y, h < H ? 0 : 1) @@ HN_OUT(y, 0)
 src/op/norm.c @@ gin[2] = gin[1]->out[1]; @@ gin[2] = gin[1];
 src/op/norm.c @@ h < H ? HN_IN(y, 1) : HN_IN(y, 2), D @@ h <= H ? HN_IN(y, 1) : HN_IN(y, 2), D
 src/op/norm.c @@ memcpy(out + (H + G) * D, g + (H + G) * D @@ memcpy(out + (H + G) * D, x + (H + G) * D
-src/op/rope.c @@ rotate(y, lo, hi, -1) @@ rotate(y, lo, hi, 1)
+src/op/rope.c @@ rotate(y, lo, hi, -1, HN @@ rotate(y, lo, hi, 1, HN
 src/op/rope.c @@ out[h * D + half + i] = v * c + u * s; @@ out[h * D + half + i] = v * c - u * s;
 src/op/rope.c @@ turned = y->attr.i[0] + y->attr.i[1] @@ turned = y->attr.i[0]
 src/op/rope.c @@ hn_real u = x[h * D + i], v = x[h * D + half + i]; @@ hn_real u = x[h * D + 2 * i], v = x[h * D + 2 * i + 1];
@@ -165,9 +165,9 @@ src/op/attn.c @@ gx[vat + d] += @@ gx[vat + d] =
 src/op/attn.c @@ gx[kat + d] += (hn_real)(ds * x[qat + d]) @@ gx[kat + d] += (hn_real)(ds * x[kat + d])
 src/op/attn.c @@ int64_t kv = (H + h * G / H) * D @@ int64_t kv = (H + h % G) * D
 src/op/attn.c @@ memset(HN_OUT(y, 0) + lo * hn_cols(y), 0, @@ memset(HN_OUT(y, 0) + lo * hn_cols(y), 0, 0 *
-src/op/attnkv.c @@ pk[d * HN_BLOCK] = k[d]; @@ pk[d] = k[d];
+src/op/attnkv.c @@ (int)(pos % HN_BLOCK), k, k @@ 0, k, k
 src/op/attnkv.c @@ p <= pos; p++) sum @@ p < pos; p++) sum
-src/op/attnkv.c @@ (H + g) * D, *v = k + G * D; @@ (H + g) * D, *v = k;
+src/op/attnkv.c @@ k, k + G * D); @@ k, k);
 src/op/attnkv.c @@ g = (int)(h * kv->n_head / H) @@ g = (int)(h % kv->n_head)
 src/op/attnkv.c @@ layer = (int)y->attr.i[1]; @@ layer = 0;
 src/op/logp.c @@ == HN_INI(y, 2)[a]) - exp @@ == HN_INI(y, 2)[a]) + exp
