@@ -69,6 +69,21 @@ static const char no_prompt[] =
     "{% for m in messages %}{{ m.role }}: {% for c in m.tool_calls or [] %}!{{ c.name }}{% endfor %}"
     "{{ m.content }}\n{% endfor %}";
 
+/* No prompt, and a header that only part of the answers share. */
+static const char half_shared[] =
+    "{% for m in messages %}<{{ m.role }}>{% if m.role == 'user' %}{{ m.content }}{% elif m.tool_calls %}"
+    "<call>{{ m.tool_calls[0].name }}</s>{% else %}<cite>{{ m.content }}</s>{% endif %}{% endfor %}";
+/* Blanks before the prompt that a turn lacks. */
+static const char far_prompt[] =
+    "{% for m in messages %}<{{ m.role }}>\n{{ m.content | trim }}<end>\n{% endfor %}"
+    "{% if add_generation_prompt %}\n\n<assistant>\n{% endif %}";
+/* A mark that leaves out the end of the turn. */
+static const char part_marked[] =
+    "{% for m in messages %}{{ m.role }}: {% if m.role == 'assistant' %}{% generation %}"
+    "{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}<end>\n{% endfor %}";
+static const char both_names[] =
+    "{% for m in messages %}{{ m.role }}:{{ m.thinking }},{{ m.reasoning_content }}\n{% endfor %}";
+
 /* ---- markings: the rendering with « » around what the assistant wrote ---- */
 static hn_chat chat_of(const hn_tmpl *t, json_t *conversation) {
     static json_t *tokens;
@@ -169,6 +184,14 @@ static void own_marks(void **state) {
     check_own(no_prompt,
               "[" USER("a") ",{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"name\":\"f\"}]}]",
               "user: a\nassistant: «!f\n»");
+    check_own(half_shared, "[" USER("a") ",{\"role\":\"assistant\",\"tool_calls\":[{\"name\":\"f\"}]}]",
+              "<user>a<assistant>«<call>f</s>»");
+    check_own(far_prompt, "[" USER("a") "," BOT(" ") "]", "<user>\na<end>\n<assistant>\n«<end>»\n");
+    check_own(part_marked, "[" USER("a") "," BOT("b") "]", "user: a<end>\nassistant: «b»<end>\n");
+    check_own(both_names,
+              "[{\"role\":\"user\",\"reasoning_content\":\"r\",\"thinking\":\"t\"},{\"role\":\"user\","
+              "\"reasoning\":\"z\"}]",
+              "user:t,r\nuser:z,z\n");
     check_own(with_default, "[" BOT("a") "," USER("b") "," BOT("<assistant>") "]",
               "<system>default<end><assistant>«a<end>»<user>b<end><assistant>«<assistant><end>»");
 }

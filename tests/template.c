@@ -318,6 +318,7 @@ static void check_spans(const char *src, const char *want) {
 static void provenance(void **state) {
     (void)state;
     check_spans("{% set a = messages[0].content %}x{{ 'y' + a + 'z' }}", "xy0[ aé-b ]z");
+    check_spans("{{ ('y' + messages[0].content)[2:4] }}", "0[aé]");
     check_spans("{% set a = messages[0].content %}{{ a | trim }}{{ '|' ~ a[::-1] ~ a[2] }}",
                 "0[aé-b]|0[ b-éa é]");
     check_spans("{{ messages[0].content.split('-') | join('+') }}", "0[ aé]+0[b ]");

@@ -98,5 +98,7 @@ int main(void) {
         json_decref(row);
     }
     free(line);
+    json_decref(t);
+    json_decref(vars);
     return 0;
 }

@@ -250,7 +250,6 @@ bool tm_loop_call(tm_run *r, tm_loop *l, const tm_args *args, tm_val *out) {
     int jump = r->jump;
     if (!tm_enter(r)) return false;
     r->out = &b;
-    r->frame = l->frame;
     bool ok = run_loop(r, l->node, l->frame, named ? &args->kwv[0] : &args->v[0], l->depth0 + 1);
     r->out = sink;
     r->frame = frame;
