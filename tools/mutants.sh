@@ -12,22 +12,24 @@ trap 'exit 1' INT TERM
 only=${1:-}
 cc=${CC:-cc}
 flags="-std=gnu11 -O1 -D_GNU_SOURCE -DHN_REAL=double -ffp-contract=off -I$work/src -I$work/tests -w"
-libs="-lcmocka -ljansson -lyaml -lnettle -lm -pthread"
+libs="-lcmocka -ljansson -lyaml -lnettle -lpcre2-8 -lutf8proc -lm -pthread"
 mkdir "$work/src" "$work/tests" "$work/obj"
-cp -r src/base src/tensor src/op "$work/src"
+cp -r src/base src/tensor src/op src/text "$work/src"
 cp tests/op*.[ch] tests/tape.c tests/forest.c tests/kv.c tests/torture.h "$work/tests"
-cp tests/base.c tests/io.c tests/pool.c tests/opt.c "$work/tests"
+cp tests/base.c tests/io.c tests/pool.c tests/opt.c tests/template.c tests/chat.c tests/chat_data.h tests/shared.h "$work/tests"
 
 object() { echo "$work/obj/$(echo "$1" | tr / _).o"; }
 build() { # what must be compiled when a file changes
     case $1 in
     src/op/softmax.h) build src/op/logp.c && build tests/ops.c ;;
+    tests/template.c | tests/chat.c)
+        $cc $flags "-DHN_SOURCE_ROOT=\"$PWD\"" -c -o "$(object "$1")" "$work/$1" ;;
     *.c) $cc $flags -c -o "$(object "$1")" "$work/$1" ;;
     *) return 1 ;;
     esac
 }
 for f in src/base/*.c src/tensor/*.c src/op/*.c tests/op*.c tests/tape.c tests/forest.c tests/kv.c \
-    tests/base.c tests/io.c tests/pool.c tests/opt.c; do
+    src/text/*.c tests/base.c tests/io.c tests/pool.c tests/opt.c tests/template.c tests/chat.c; do
     build "$f" || exit 1
 done
 ar rc "$work/help.a" "$work"/obj/tests_opcase.c.o "$work"/obj/tests_opgraph.c.o "$work"/obj/tests_opnet.c.o
@@ -35,6 +37,7 @@ ar rc "$work/help.a" "$work"/obj/tests_opcase.c.o "$work"/obj/tests_opgraph.c.o 
 killer() { # file: prints the first test that dies when this file was changed
     case $1 in
     src/base/*) tests="base io pool opt" ;;
+    src/text/*) tests="template chat" ;;
     *) tests="opcheck ops forest tape kv" ;;
     esac
     for t in $tests; do
@@ -44,7 +47,7 @@ killer() { # file: prints the first test that dies when this file was changed
     done
 }
 
-who=$(killer src/op)$(killer src/base/)
+who=$(killer src/op)$(killer src/base/)$(killer src/text/)
 [ -z "$who" ] || { echo "mutants: $who fails without any bug"; tail -5 "$work/out"; exit 1; }
 
 change() { # file: FROM becomes TO, once
@@ -226,6 +229,57 @@ src/tensor/forest_check.c @@ f->token[at] >= vocab) return lie(e, t, "token of r
 src/tensor/kv.c @@ if (page[b] >= 0 && c->ref[page[b]] == 1) return HN_OK; @@ if (page[b] >= 0) return HN_OK;
 src/tensor/kv.c @@ c->ref[b[i]]++; @@ (void)0;
 src/tensor/kv.c @@ hn_kv_drop(c, to); @@ (void)0;
+src/text/tmpl_lex.c @@ stop -= tm_rspace(x->s + begin, end - begin) @@ stop -= 0
+src/text/tmpl_lex.c @@ if (x->at == x->n) return true; @@ (void)0;
+src/text/tmpl_parse.c @@ n->op = tm_skip_name(p, "recursive"); @@ tm_skip_name(p, "recursive");
+src/text/tmpl_parse.c @@ p->loops = p->maybe = 0; @@ p->loops = 0;
+src/text/tmpl_expr.c @@ p->unknown = unknown; @@ (void)unknown;
+src/text/tmpl_exec.c @@ l->depth0 + 1); @@ l->depth0);
+src/text/tmpl_exec.c @@ if (!ok || completed || !n->e) return ok; @@ if (!ok || l->n || !n->e) return ok;
+src/text/tmpl_exec.c @@ if (message >= 0) r->turn = message; @@ (void)message;
+src/text/tmpl_exec.c @@ org.gen |= r->gen; @@ (void)0;
+src/text/tmpl_exec.c @@ if (*target->attr == '_') @@ if (0)
+src/text/tmpl_scope.c @@ entry *e = define(v, name, !knows(v->s, name, true)); @@ entry *e = define(v, name, false);
+src/text/tmpl_attr.c @@ if (hidden(v, name)) return true; @@ (void)hidden;
+src/text/tmpl_attr.c @@ if (i < 0) i += n; @@ (void)0;
+src/text/tmpl_eval.c @@ q |= n % b != 0; @@ (void)0;
+src/text/tmpl_eval.c @@ - (x % y && (x < 0) != (y < 0)) @@ - 0
+src/text/tmpl_eval.c @@ if (!minus || !constant(n->a) || constant(n->b)) @@ if (1)
+src/text/tmpl_eval.c @@ return is_start != back ? lower : upper; @@ return is_start ? lower : upper;
+src/text/tmpl_eval.c @@ out->u.l->stop = l->start + stop * l->step; @@ out->u.l->stop = stop;
+src/text/tmpl_eval.c @@ if (safe && !a->safe) a = tm_escape(r, a); @@ (void)0;
+src/text/tmpl_call.c @@ if (k->kind == TM_STR && k->u.s->n && *k->u.s->p == '_') @@ if (0)
+src/text/tmpl_call.c @@ if (n > 100000) @@ if (n > 100000000)
+src/text/tmpl_case.c @@ mode == TM_TITLE_WORDS ? !is_cased(cp) : false @@ false
+src/text/tmpl_case.c @@ ok = begins != inside; @@ ok = begins;
+src/text/tmpl_pad.c @@ gap / 2 + (gap & width & 1) @@ gap / 2
+src/text/tmpl_pad.c @@ if (n <= length + leeway) return true; @@ if (n <= length) return true;
+src/text/tmpl_spec.c @@ align == '^' ? gap / 2 : 0 @@ align == '^' ? (gap + 1) / 2 : 0
+src/text/tmpl_spec.c @@ percent ? f * 100 : f @@ f
+src/text/tmpl_spec.c @@ (n - i) % every == 0 @@ i % every == 0
+src/text/tmpl_spec.c @@ if (plain) tm_float_repr(f, digits); @@ if (plain) snprintf(digits, sizeof digits, "%g", f);
+src/text/tmpl_format.c @@ if (how && alone) f->a.numbered = how; @@ (void)0;
+src/text/tmpl_format.c @@ a->at < a->n && !a->spare @@ 0
+src/text/tmpl_filter.c @@ if (digits < 0 || f == 0) return copysign(0, f); @@ if (digits <= 0 || f == 0) return copysign(0, f);
+src/text/tmpl_filter.c @@ llabs(rest) == half && odd @@ llabs(rest) == half
+src/text/tmpl_filter.c @@ j.n_comma = 1; @@ (void)0;
+src/text/tmpl_seq.c @@ bool extra = i < n % columns @@ bool extra = i >= columns - n % columns
+src/text/tmpl_seq.c @@ *yes = !eq && which == -1; @@ *yes = !eq && which != 1;
+src/text/tmpl_value.c @@ if (v->kind == TM_ITER) l->at = l->n; @@ (void)0;
+src/text/tmpl_value.c @@ *eq = number(b, &y) && x == y; @@ *eq = b->kind == a->kind && number(b, &y) && x == y;
+src/text/tmpl_print.c @@ exp < -4 || exp >= 16 @@ exp < -4 || exp >= 17
+src/text/tmpl_print.c @@ !memchr(p, '"', s->n) @@ 1
+src/text/tmpl_print.c @@ if (cp >= 0x20 && (cp < 0x7f || !ascii)) return NULL; @@ if (cp >= 0x20 && cp != '<' && (cp < 0x7f || !ascii)) return NULL;
+src/text/tmpl_str.c @@ t->org = s->seg[from].org; @@ (void)0;
+src/text/tmpl_method.c @@ l->at = c->fn->arg ? 0 : (l->at + 1) % l->n; @@ l->at = c->fn->arg ? 0 : l->at;
+src/text/tmpl_run.c @@ if (n == 7 && !memcmp(key, "content", n)) org.field = TM_CONTENT; @@ (void)0;
+src/text/chat.c @@ if (same < g->header.n) same = marker_end(p, same); @@ (void)0;
+src/text/chat.c @@ return blank(p, same) ? 0 : same; @@ return same;
+src/text/chat.c @@ if ((end = last_prompt(p, shown, prompt))) return end; @@ (void)end;
+src/text/chat.c @@ while (from < to && isspace((unsigned char)prompt->data[from])) from++; @@ (void)0;
+src/text/chat.c @@ return rc || g->prompt.n ? rc : header_after(c, first, g, e); @@ return rc;
+src/text/chat.c @@ while (end > from && isspace((unsigned char)text[end - 1])) end--; @@ (void)0;
+src/text/chat.c @@ (!json_object_get(copy, "thinking") && @@ (0 &&
 LIST
 echo "$killed bugs killed, $bad not"
 [ "$bad" -eq 0 ] && [ "$killed" -gt 0 ]
