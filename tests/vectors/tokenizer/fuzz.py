@@ -44,7 +44,7 @@ class Ours:
         src += [f"{ROOT}/src/text/{x}" for x in sorted(os.listdir(f"{ROOT}/src/text"))
                 if x.endswith(".c") and (x.startswith("tok") or x == "utf8.c")]
         subprocess.check_call(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-shared", "-fPIC", f"-I{ROOT}/src", *src, "-o", so,
-                               "-ljansson", "-lpcre2-8", "-lutf8proc", "-lnettle"])
+                               "-ljansson", "-lpcre2-8", "-lutf8proc", "-lnettle", "-lm"])
         cls.lib = C.CDLL(so)
         cls.lib.hn_tok_encode.argtypes = [C.c_void_p, C.c_char_p, C.c_size_t, C.c_bool, C.POINTER(Ids), C.POINTER(Err)]
         cls.lib.hn_tok_decode.argtypes = [C.c_void_p, C.POINTER(C.c_int32), C.c_int64, C.c_bool, C.POINTER(Buf), C.POINTER(Err)]
@@ -190,4 +190,5 @@ def main():
     sys.exit(1 if total else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()
