@@ -176,6 +176,13 @@ static void bad_files(void **state) {
         { { 0 }, { 0 }, "no tokenizer here", HN_EIO },
         { { "vocab.json" }, { "{\"a\": 0}" }, "no tokenizer here", HN_EIO },
         { { "tokenizer.model" }, { "x" }, "tokenizer.model: field 0", HN_EPARSE },
+        { { "tokenizer.model" }, { "IQ== 0\nIg== 1\n" }, "tiktoken", HN_EUNSUP },
+        { { "tokenizer.model" }, { "\x0A\x05\x0A\x03xyz" }, "unk_id 0 is not", HN_EPARSE },
+        { { "tokenizer.model" }, { "\x0A\x05\x0A\x09xyz" }, "piece 0 is broken", HN_EPARSE },
+        { { "tokenizer.model" }, { "\x0A\x09xyz" }, "field 0", HN_EPARSE },
+        { { "tokenizer.model" }, { "\x0A\x03\x0A\x01\xFF" }, "piece 0 is empty", HN_EPARSE },
+        { { "tokenizer.model" }, { "\x0A\x05\x0A\x01x\x18\x07" }, "piece 0 (`x`)", HN_ERANGE },
+        { { "tokenizer.model" }, { "\x0A\x05\x0A\x01x\x18\x02\x12\x02\x18\x03" }, "model_type 3", HN_EUNSUP },
         { { "vocab.json", "merges.txt" }, { "{\"a\": 0}", "a\n" }, "merges.txt: line 1", HN_EPARSE },
         { { "vocab.json", "merges.txt" },
           { "{\"a\": 0}", "#version: 0.2\na a a\n" },
@@ -306,10 +313,10 @@ static int convert(void *ctx, hn_err *e) {
 static void torture_all(void **state) {
     (void)state;
     const char *corpus = HN_SOURCE_ROOT "/tests/fuzz/corpus/tokenizer/";
-    static const char *const files[] = { "bytes", "meta", "space" };
+    static const char *const files[] = { "bytes", "meta", "space", "unigram", "parts" };
     char path[4096];
     json_set_alloc_funcs(hn_alloc, hn_free);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 5; i++) {
         char *data, *nl;
         size_t n;
         snprintf(path, sizeof path, "%s%s", corpus, files[i]);

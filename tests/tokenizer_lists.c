@@ -11,6 +11,7 @@
 #include <jansson.h>
 
 #include "shared.h"
+#include "torture.h"
 
 /* ---- just enough of GGUF: key, kind, values ---- */
 typedef struct vocab {
@@ -308,9 +309,35 @@ static void bad_lists(void **state) {
     refused(&l, HN_ERANGE, "0 tokens");
 }
 
+/* Every allocation that fails is reported and leaks nothing. */
+static int there_and_back(void *ctx, hn_err *e) {
+    const hn_tok_lists *l = ctx;
+    hn_tok_lists back;
+    hn_tok *t;
+    hn_ids ids = { .want_at = true };
+    int rc = hn_tok_from_lists(&t, "few", l, e);
+    if (rc) return rc;
+    hn_arena *a = hn_arena_new(1 << 10);
+    rc = a ? hn_tok_to_lists(t, 20, &back, a, e) : hn_fail(e, HN_ENOMEM, "out of memory");
+    if (!rc)
+        rc = hn_tok_encode(t, "ab aabz<u>abababababababababababababababababababababa", 52, true, &ids, e);
+    if (a) hn_arena_free(a);
+    hn_ids_free(&ids);
+    hn_tok_close(t);
+    return rc;
+}
+
+static void torture_all(void **state) {
+    (void)state;
+    hn_tok_lists l[] = { small("llama"), small("t5"), small_bpe() };
+    json_set_alloc_funcs(hn_alloc, hn_free);
+    for (int i = 0; i < 3; i++) torture(there_and_back, &l[i]);
+    json_set_alloc_funcs(malloc, free);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(gpt2), cmocka_unit_test(llama),
-                                        cmocka_unit_test(phi3), cmocka_unit_test(small_ones),
-                                        cmocka_unit_test(bad_lists) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(gpt2),      cmocka_unit_test(llama),
+                                        cmocka_unit_test(phi3),      cmocka_unit_test(small_ones),
+                                        cmocka_unit_test(bad_lists), cmocka_unit_test(torture_all) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -234,6 +234,7 @@ int tok_sp_write(const hn_tok_lists *l, bool unigram, hn_buf *out, hn_err *e);
 int tok_pieces_measure(hn_tok *t, const json_t *vocab, size_t *pool, hn_err *e);
 int tok_pieces_name(hn_tok *t, const json_t *model, size_t *used, hn_err *e);
 int tok_pieces_finish(hn_tok *t, hn_err *e);
+void tok_find_cuts(hn_tok *t); /* cut_marks */
 /* tok_vocab.c */
 int tok_name_token(hn_tok *t, int32_t id, const char *s, size_t *used, hn_err *e);
 int tok_vocab_load(hn_tok *t, const json_t *root, hn_err *e);

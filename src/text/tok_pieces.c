@@ -126,18 +126,22 @@ static int plant(hn_tok *t, int32_t n) {
     return rc;
 }
 
+void tok_find_cuts(hn_tok *t) {
+    t->cut_marks = !t->byte_level && !t->unigram && tok_map_get(&t->by_text, mark, 3) >= 0;
+    for (int32_t i = 0; i < t->n_id && t->cut_marks; i++)
+        if ((t->flag[i] & TOK_MODEL) && crosses(t->name[i])) t->cut_marks = false;
+}
+
 int tok_pieces_finish(hn_tok *t, hn_err *e) {
     int32_t n = t->n_piece;
     double lowest = HUGE_VAL, highest = FLT_MIN;
     int rc = HN_OK;
-    t->cut_marks = tok_map_get(&t->by_text, mark, 3) >= 0;
     for (int32_t i = 0; i < n && !rc; i++) {
         if (t->sp && !t->unigram && (t->flag[i] & TOK_UNUSED)) rc = check_unused(t, i, e);
         if (!rc && (t->flag[i] & TOK_USER))
             rc = tok_trie_add(&t->user, t->name[i].s, (size_t)t->name[i].n, i);
         bool model = t->flag[i] & TOK_MODEL;
         if (model && t->name[i].n > t->longest) t->longest = t->name[i].n;
-        if (model && crosses(t->name[i])) t->cut_marks = false;
         if (t->sp && (!model || (t->flag[i] & TOK_USER))) continue;
         if (t->logp[i] < lowest) lowest = t->logp[i];
         if (t->logp[i] > highest) highest = t->logp[i];

@@ -238,6 +238,16 @@ static int roles(hn_tok *t, const model *m) {
     return HN_OK;
 }
 
+/* The other format that goes by this name: lines of base64, a space and a rank. */
+static bool is_tiktoken(const char *data, size_t n) {
+    size_t i = 0;
+    while (i < n && i < 64 &&
+           (data[i] == '+' || data[i] == '/' || data[i] == '=' || (data[i] >= '0' && data[i] <= '9') ||
+            (data[i] >= 'A' && data[i] <= 'Z') || (data[i] >= 'a' && data[i] <= 'z')))
+        i++;
+    return i >= 4 && i + 1 < n && data[i] == ' ' && data[i + 1] >= '0' && data[i + 1] <= '9';
+}
+
 int tok_sp_tree(hn_tok *t, const json_t *config, const char *data, size_t n, json_t **root, hn_err *e) {
     model m = { .vocab = json_array(),
                 .types = json_array(),
@@ -249,7 +259,12 @@ int tok_sp_tree(hn_tok *t, const json_t *config, const char *data, size_t n, jso
                 .dummy = true,
                 .squeeze = true,
                 .escape = true };
-    int rc = m.vocab && m.types ? read_model(&m, data, n, e) : HN_ENOMEM;
+    int rc = HN_ENOMEM;
+    if (is_tiktoken(data, n))
+        rc = hn_fail(
+            e, HN_EUNSUP,
+            "tokenizer.model: a tiktoken file, which has no patterns; save the tokenizer as tokenizer.json");
+    else if (m.vocab && m.types) rc = read_model(&m, data, n, e);
     if (!rc && (m.unk < 0 || json_integer_value(json_array_get(m.types, (size_t)m.unk)) != HN_TOK_UNKNOWN))
         rc = hn_fail(e, HN_EPARSE, "tokenizer.model: unk_id %lld is not of type UNKNOWN", (long long)m.unk);
     if (!rc) rc = roles(t, &m);

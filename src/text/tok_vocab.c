@@ -266,5 +266,6 @@ int tok_vocab_load(hn_tok *t, const json_t *root, hn_err *e) {
     if (rc) return rc;
     json_array_foreach(added, i, a) if ((rc = add_added(t, a, i, &used, e))) return rc;
     if ((rc = give_texts(t, e)) || (rc = check_bytes(t, e))) return rc;
+    tok_find_cuts(t);
     return list ? tok_pieces_finish(t, e) : mark_whole(t, e);
 }

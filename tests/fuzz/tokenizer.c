@@ -1,6 +1,7 @@
-/* tokenizer.c - fuzz target: a tokenizer.json, a newline and a text to encode with it; or, where the input
- * does not begin with `{`, a byte for the number of tokens over 256 and a tokenizer file of llama2.c.
- * Whatever comes, a tokenizer that opened gives ids of its own, covers inside the text, and text again. */
+/* tokenizer.c - fuzz target: a tokenizer.json, a newline and a text to encode with it; an `S` and a
+ * SentencePiece model, which encodes itself; or a byte for the number of tokens over 256 and a tokenizer file
+ * of llama2.c. Whatever comes, a tokenizer that opened gives ids of its own, covers inside the text, and text
+ * again. */
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -49,13 +50,23 @@ static void llama2c(const uint8_t *data, size_t n) {
     check(rc, t, &e, (const char *)data, n);
 }
 
+static void sentencepiece(const uint8_t *data, size_t n) {
+    hn_buf model = { 0 }, config = { 0 };
+    hn_tok *t;
+    hn_err e = { 0 };
+    hn_buf_add(&model, data + 1, n - 1);
+    int rc = tok_from_memory(&t, "input", TOK_SP, &model, &config, &e);
+    check(rc, t, &e, (const char *)data, n);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     const char *s = (const char *)data, *nl = n ? memrchr(data, '\n', n) : NULL;
     hn_buf json = { 0 }, config = { 0 };
     hn_tok *t;
     hn_err e = { 0 };
     if (n && data[0] != '{') {
-        llama2c(data, n);
+        if (data[0] == 'S') sentencepiece(data, n);
+        else llama2c(data, n);
         return 0;
     }
     size_t head = nl ? (size_t)(nl - s) : n;

@@ -1,7 +1,7 @@
 /* batch.c - for fuzz.py: encodes and decodes many texts.  usage: batch FOLDER IN OUT
  *
- * IN: a text is a u32 length and its bytes.  OUT: for each a u32 number of ids, the ids, a u32 length of the text
- * they decode to (nothing skipped), and that text.  Built by fuzz.py, not part of the program. */
+ * IN: a text is a u32 length and its bytes.  OUT: for each a u32 number of ids, the ids, a u32 length of the
+ * text they decode to (nothing skipped), and that text.  Built by fuzz.py, not part of the program. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,7 +29,8 @@ int main(int argc, char **argv) {
         i += 4;
         hn_ids_clear(&ids);
         hn_buf_clear(&out);
-        if (hn_tok_encode(t, data + i, len, true, &ids, &e) || hn_tok_decode(t, ids.id, ids.n, false, &out, &e))
+        if (hn_tok_encode(t, data + i, len, true, &ids, &e) ||
+            hn_tok_decode(t, ids.id, ids.n, false, &out, &e))
             die(&e);
         m = (uint32_t)ids.n;
         fwrite(&m, 4, 1, f);

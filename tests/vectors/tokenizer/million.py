@@ -46,14 +46,22 @@ def build(where):
                            "-o", f"{where}/batch", "-ljansson", "-lpcre2-8", "-lutf8proc", "-lnettle", "-lm"])
 
 
-def chosen(data):
-    """The six families of the comparison: name -> (tokenizer, folder or None)."""
+def each():
+    """Private use and the ideographs of plane 2 are alike; all else, one by one."""
+    cps = [*range(1, 0xD800), *range(0xF8F0, 0x20010), *range(0x2A6D0, 0x2B750), *range(0x2EBD0, 0x32400), *range(0xE0000, 0xE0200)]
+    return [f"a{c}1 {c}{c}\u0301b's{c}" for c in map(chr, cps)]
+
+
+def chosen(data, more):
+    """The families of the comparison: name -> (tokenizer, folder or None); `more`: those that ask for classes as well."""
     import json
     v, m = json.load(open(f"{data}/gpt2/vocab.json")), fuzz.merges(f"{data}/gpt2/merges.txt")
     llama3 = families.byte_level(v, m, families.LLAMA3, ignore=True, bos="<|endoftext|>")
     f = {"gpt2": (families.byte_level(v, m, added=families.SPECIALS[:1]), f"{data}/gpt2"),
          "llama3": (llama3, None),
          "smollm2": (Tokenizer.from_file(f"{data}/smollm2/tokenizer.json"), f"{data}/smollm2")}
+    if more:
+        f.update({k: (t, None) for k, t in parts.byte_parts(v, m).items() if k[:4] in ("norm", "whit", "bert") or k == "punct-isolated"})
     v, m = json.load(open(f"{data}/qwen2/vocab.json")), fuzz.merges(f"{data}/qwen2/merges.txt")
     from tokenizers import normalizers
     f["qwen2"] = (families.byte_level(v, m, families.QWEN2, normalizers.NFC()), f"{data}/qwen2")
@@ -105,13 +113,14 @@ def main():
     p.add_argument("shared")
     p.add_argument("--n", type=int, default=1000000)
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--each", action="store_true", help="instead: every character that any Unicode to 17 has, in a few places")
     p.add_argument("--only", default="*", help="names or patterns, with commas between")
     a = p.parse_args()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    texts, total = nasty.many(a.seed, a.n, TOKENS), 0
+    texts, total = each() if a.each else nasty.many(a.seed, a.n, TOKENS), 0
     with tempfile.TemporaryDirectory() as where:
         build(where)
-        for name, (ref, folder) in chosen(f"{a.shared}/data/tokenizers").items():
+        for name, (ref, folder) in chosen(f"{a.shared}/data/tokenizers", a.each).items():
             if not any(fnmatch.fnmatch(name, x) for x in a.only.split(",")):
                 continue
             if not folder:
