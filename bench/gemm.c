@@ -1,6 +1,9 @@
 /* gemm.c - matrix products against oneDNN (weights in its own layout) and OpenBLAS, interleaved in one run.
  *
- * usage: b_gemm [WORD ...]   only rows whose name has all words
+ * usage: b_gemm [WORD ...]   only rows whose name has all words; none such is an error
+ *
+ * gemm36 rows are geometric means over the 36 (K, N) of six sizes, weights warm, with the smallest ratio and
+ * its KxN behind the goal.  The other rows are a shape each.
  *
  * Rates are 10^9 floating-point operations a second.  bf16 rows: the rival gets X already rounded, we round
  * it inside the timed call.  _cold rows walk through copies of the weights larger than the private caches,
@@ -15,18 +18,22 @@
 #include "cpu/gemm.h"
 #include "rivals.h"
 
-enum { SAMPLES = 11, COPIES = 64, COLD_BYTES = 48 << 20 };
+enum { SAMPLES = 11, GRID_SAMPLES = 5, COPIES = 64, COLD_BYTES = 48 << 20, LARGEST = 4864, MOST_ROWS = 2048 };
 
 typedef struct set { /* everything one row needs */
     int64_t M, K, N;
     hn_prec prec;
     int copies, next;
-    float *X, *W, *Y, *YB;
+    const float *X, *W; /* of the noise */
+    float *Y, *YB;
     void *work;
     hn_pack *pack[COPIES];
     hn_dnnl_gemm *dnnl[COPIES];
-    float *Wc[COPIES];
+    const float *Wc[COPIES];
 } set;
+
+static float *noise; /* [LARGEST * LARGEST + LARGEST * MOST_ROWS] in -0.5 .. 0.5 */
+enum { NOISE_W = LARGEST * MOST_ROWS, NOISE = NOISE_W + LARGEST * LARGEST };
 
 static void *need(void *p) {
     if (!p) {
@@ -40,10 +47,8 @@ static set set_new(int64_t M, int64_t K, int64_t N, hn_prec prec, bool cold) {
     set s = { .M = M, .K = K, .N = N, .prec = prec, .copies = 1 };
     int64_t bytes = K * N * (prec == HN_PREC_BF16 ? 2 : 4);
     if (cold) s.copies = (int)(COLD_BYTES / bytes + 1 < COPIES ? COLD_BYTES / bytes + 1 : COPIES);
-    s.X = need(hn_big_alloc((size_t)(M * K) * 4)), s.W = need(hn_big_alloc((size_t)(K * N) * 4));
+    s.X = noise, s.W = noise + NOISE_W;
     s.Y = need(hn_big_alloc((size_t)(M * N) * 4)), s.YB = need(hn_big_alloc((size_t)(M * N) * 4));
-    for (int64_t i = 0; i < M * K; i++) s.X[i] = (float)hn_rand01(1, 1, (uint64_t)i) - 0.5f;
-    for (int64_t i = 0; i < K * N; i++) s.W[i] = (float)hn_rand01(1, 2, (uint64_t)i) - 0.5f;
     s.work = need(hn_big_alloc(hn_gemm_packed_work(M, K, 1, prec) + 64));
     for (int i = 0; i < s.copies; i++) {
         hn_err e = { 0 };
@@ -61,9 +66,8 @@ static void set_free(set *s) {
     for (int i = 0; i < s->copies; i++) {
         hn_pack_free(s->pack[i]);
         hn_dnnl_free(s->dnnl[i]);
-        if (i > 0 && s->Wc[i]) hn_big_free(s->Wc[i], (size_t)(s->K * s->N) * 4);
+        if (i > 0 && s->Wc[i]) hn_big_free((void *)(uintptr_t)s->Wc[i], (size_t)(s->K * s->N) * 4);
     }
-    hn_big_free(s->X, (size_t)(s->M * s->K) * 4), hn_big_free(s->W, (size_t)(s->K * s->N) * 4);
     hn_big_free(s->Y, (size_t)(s->M * s->N) * 4), hn_big_free(s->YB, (size_t)(s->M * s->N) * 4);
     hn_big_free(s->work, hn_gemm_packed_work(s->M, s->K, 1, s->prec) + 64);
 }
@@ -89,16 +93,16 @@ static int by_value(const void *a, const void *b) {
 }
 
 /* Fills rate[w] for those present; a sample is `reps` calls in a row, the competitors take turns. */
-static void measure(set *s, int threads, const bool on[WHO], double rate[WHO]) {
+static void measure(set *s, int threads, int samples, const bool on[WHO], double rate[WHO]) {
     clockid_t id = threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
     double time[WHO][SAMPLES], flops = 2.0 * (double)s->M * (double)s->K * (double)s->N;
-    int reps = (int)fmax(s->copies, fmin(2000, 1e9 / flops));
-    for (int i = -1; i < SAMPLES; i++) /* the round before the first warms up */
+    int reps = (int)fmax(s->copies, fmin(2000, (samples < SAMPLES ? 2e8 : 1e9) / flops));
+    for (int i = -1; i < samples; i++) /* the round before the first warms up */
         for (who w = OURS; w < WHO; w++) {
             if (!on[w]) continue;
             if (threads > 1) { /* OpenMP's threads spin for milliseconds after a call: they hold a core */
-                nanosleep(&(struct timespec){ 0, 20000000 }, NULL);
-                for (int r = 0; r < 3; r++) once(s, w);
+                if (w != DNNL) nanosleep(&(struct timespec){ 0, 20000000 }, NULL);
+                for (int r = 0; r < 3 && (r == 0 || flops < 1e9); r++) once(s, w);
             }
             double t = clock_of(id);
             for (int r = 0; r < (i < 0 ? s->copies : reps); r++) once(s, w);
@@ -106,8 +110,8 @@ static void measure(set *s, int threads, const bool on[WHO], double rate[WHO]) {
         }
     for (who w = OURS; w < WHO; w++) {
         if (!on[w]) continue;
-        qsort(time[w], SAMPLES, sizeof **time, by_value);
-        rate[w] = flops / time[w][threads == 1 ? SAMPLES / 2 : 0] / 1e9;
+        qsort(time[w], (size_t)samples, sizeof **time, by_value);
+        rate[w] = flops / time[w][threads == 1 ? samples / 2 : 0] / 1e9;
     }
 }
 
@@ -124,9 +128,12 @@ static void compare(const set *s, const float *y, const char *name) {
     }
 }
 
+static int rows_shown;
+
 static bool wanted(const char *name, int argc, char **argv) {
     for (int i = 1; i < argc; i++)
         if (!strstr(name, argv[i])) return false;
+    rows_shown++;
     return true;
 }
 
@@ -147,7 +154,7 @@ static void row(int64_t M, int64_t K, int64_t N, hn_prec prec, int threads, bool
     on[DNNL] = on[DNNL] && hn_rival_dnnl(), on[BLAS] = on[BLAS] && hn_rival_blas();
     set s = set_new(M, K, N, prec, cold);
     double rate[WHO];
-    measure(&s, threads, on, rate);
+    measure(&s, threads, SAMPLES, on, rate);
     if (on[DNNL]) compare(&s, hn_dnnl_result(s.dnnl[0]), name[DNNL]);
     if (on[BLAS]) compare(&s, s.YB, name[BLAS]);
     for (who w = DNNL; w < WHO; w++) {
@@ -161,10 +168,47 @@ static void row(int64_t M, int64_t K, int64_t N, hn_prec prec, int threads, bool
     set_free(&s);
 }
 
+/* One M over all pairs of sizes. */
+static void grid_row(int64_t M, hn_prec prec, int threads, int argc, char **argv) {
+    static const int64_t size[] = { 512, 896, 1024, 1408, 4096, LARGEST };
+    enum { SIZES = sizeof size / sizeof *size };
+    double sum[WHO] = { 0 }, least = INFINITY;
+    int64_t least_k = 0, least_n = 0;
+    bool on[WHO] = { true, hn_rival_dnnl(), false };
+    char name[96];
+    snprintf(name, sizeof name, "gemm36_%s_m%lld_t%d_vs_onednn", prec == HN_PREC_BF16 ? "bf16" : "f32",
+             (long long)M, threads);
+    if (!wanted(name, argc, argv)) return;
+    for (int i = 0; i < SIZES * SIZES; i++) {
+        set s = set_new(M, size[i / SIZES], size[i % SIZES], prec, false);
+        double rate[WHO];
+        measure(&s, threads, GRID_SAMPLES, on, rate);
+        sum[OURS] += log(rate[OURS]);
+        if (on[DNNL]) {
+            compare(&s, hn_dnnl_result(s.dnnl[0]), name);
+            sum[DNNL] += log(rate[DNNL]);
+            double ratio = rate[OURS] / rate[DNNL];
+            if (ratio < least) least = ratio, least_k = s.K, least_n = s.N;
+        }
+        set_free(&s);
+    }
+    double ours = exp(sum[OURS] / (SIZES * SIZES)), rival = exp(sum[DNNL] / (SIZES * SIZES));
+    if (on[DNNL])
+        printf("%s %.1f %.1f %.3f 1.00 [%.2f %lldx%lld]\n", name, ours, rival, ours / rival, least,
+               (long long)least_k, (long long)least_n);
+    else printf("%s %.1f skipped library-not-found 1.00\n", name, ours);
+    fflush(stdout);
+}
+
+static void noise_slice(void *ctx, int64_t lo, int64_t hi) {
+    (void)ctx;
+    for (int64_t i = lo; i < hi; i++) noise[i] = (float)hn_rand01(1, 1, (uint64_t)i) - 0.5f;
+}
+
 int main(int argc, char **argv) {
     static const int64_t shape[][2] = { { 512, 512 },  { 512, 1536 }, { 512, 1408 },
                                         { 1408, 512 }, { 512, 4096 }, { 896, 4864 } };
-    static const int64_t rows[] = { 1, 8, 32, 512, 2048 };
+    static const int64_t rows[] = { 1, 8, 32, 512, MOST_ROWS }, grid[] = { 1, 8, 32, 128, 512, MOST_ROWS };
     hn_err e = { 0 };
     if (hn_cpu_open(NULL, &e)) {
         fprintf(stderr, "%s\n", e.msg);
@@ -178,6 +222,11 @@ int main(int argc, char **argv) {
             return 1;
         }
         hn_rival_threads(t);
+        if (t == 1)
+            hn_parallel(NOISE, 1 << 16, noise_slice, need(noise = hn_big_alloc(NOISE * sizeof *noise)));
+        for (int prec = HN_PREC_F32; prec <= HN_PREC_BF16; prec++)
+            for (size_t r = 0; r < sizeof grid / sizeof *grid; r++)
+                grid_row(grid[r], (hn_prec)prec, t, argc, argv);
         for (int prec = HN_PREC_F32; prec <= HN_PREC_BF16; prec++)
             for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
                 for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
@@ -185,5 +234,7 @@ int main(int argc, char **argv) {
                         row(rows[r], shape[i][0], shape[i][1], (hn_prec)prec, t, cold, argc, argv);
     }
     hn_pool_stop();
-    return 0;
+    hn_big_free(noise, NOISE * sizeof *noise);
+    if (!rows_shown) fprintf(stderr, "gemm: no row has all these words in its name\n");
+    return rows_shown ? 0 : 2;
 }
