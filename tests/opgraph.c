@@ -5,7 +5,8 @@
  * leaves whose gradient is added to their own memory, some used twice (a tied embedding) and some not asked
  * for. It is planned once and run at several live counts with rebound leaves.  Each run is compared with
  * central differences of a forward recording, and, to the bit, with a recording in which every node is kept,
- * so that nothing shares memory, nothing is left out and nothing runs in place. */
+ * so that nothing shares memory, nothing is left out and nothing runs in place.  Another recording has random
+ * segments, which are computed a second time for their gradients: to the bit the same again. */
 #include "opgraph.h"
 
 #include "opcase.h"
@@ -70,7 +71,7 @@ static hn_tensor *one_more(world *w, graph *g, const inputs *in, hn_tensor *cons
     }
 }
 
-static void grow(world *w, graph *g) {
+static void grow(world *w, graph *g, bool segments) {
     hn_tape *t = g->t = hn_tape_new(&hn_backend_ref);
     const hn_shape tok = { 1, HN_TOKENS, { T } }, act = { 1, HN_ACTS, { A } }, vec = { 1, HN_FIXED, { 1 } };
     hn_tensor *v[NODES];
@@ -87,9 +88,11 @@ static void grow(world *w, graph *g) {
     v[1] = g->leaf[X];
     v[2] = g->leaf[Y];
     for (int k = 3; k < NODES; k++) {
+        if (segments && !pick(w, 6, k, 3)) hn_segment(t, pick(w, 7, k, 4) != 0);
         v[k] = one_more(w, g, &in, v, k);
         if (!pick(w, 4, k, 6)) hn_keep(v[k]);
     }
+    if (pick(w, 7, 0, 3)) hn_segment(t, false); /* else the loss is in the last one */
     hn_tensor *weight = hn_leaf(t, HN_F, shapes[X], w->weight);
     g->loss = hn_sum(t, hn_mul(t, v[NODES - 1], weight));
     if (pick(w, 5, 0, 2)) { /* a tied head on some rows */
@@ -179,25 +182,37 @@ static int64_t elements(const world *w, int l) {
     return (s->live ? w->live[s->live] : s->d[0]) * (s->nd > 1 ? s->d[1] : 1);
 }
 
-static double one_run(world *w, graph *fwd, graph *bwd, graph *kept, char *why, size_t size) {
-    hn_real again[LEAVES][V * C];
+static const hn_real *grad_of(const graph *g, int l) {
+    return g->leaf[l]->grad ? g->leaf[l]->grad->data : NULL;
+}
+
+/* Runs g from the same `into` as the kept recording did, which left `after` there: to the bit the same? */
+static bool as_kept(world *w, graph *g, const graph *kept, hn_real after[LEAVES][V * C]) {
+    memcpy(w->into, w->old, sizeof w->into);
+    if (run(w, g) || hn_scalar(g->loss) != hn_scalar(kept->loss)) return false;
+    for (int l = 0; l < LEAVES; l++) {
+        const hn_real *a = grad_of(g, l), *b = grad_of(kept, l);
+        if (!a != !b || (a && memcmp(a, b, (size_t)elements(w, l) * sizeof *a))) return false;
+    }
+    return !memcmp(after, w->into, sizeof w->into);
+}
+
+static double one_run(world *w, graph *fwd, graph *bwd, graph *twice, graph *kept, char *why, size_t size) {
+    hn_real after[LEAVES][V * C];
     double worst = 0;
     for (int l = 0; l < LEAVES; l++)
         for (int i = 0; i < V * C; i++) w->into[l][i] = w->old[l][i] = real(w, 16, l * V * C + i);
     snprintf(why, size, "run");
     if (run(w, kept)) return INFINITY;
-    memcpy(again, w->into, sizeof again);
-    memcpy(w->into, w->old, sizeof w->into);
-    if (run(w, bwd)) return INFINITY;
+    memcpy(after, w->into, sizeof after);
     snprintf(why, size, "planned and kept runs differ");
-    if (hn_scalar(bwd->loss) != hn_scalar(kept->loss) || memcmp(again, w->into, sizeof again))
-        return INFINITY;
+    if (!as_kept(w, bwd, kept, after)) return INFINITY;
+    snprintf(why, size, "segments change the bits");
+    if (!as_kept(w, twice, kept, after)) return INFINITY;
     for (int l = 0; l < LEAVES; l++) {
         int64_t n = elements(w, l);
         hn_real diff[V * C];
-        const hn_real *g = bwd->leaf[l]->grad ? bwd->leaf[l]->grad->data : NULL;
-        const hn_real *k = kept->leaf[l]->grad ? kept->leaf[l]->grad->data : NULL;
-        if (!g != !k || (g && memcmp(g, k, (size_t)n * sizeof *g))) return INFINITY;
+        const hn_real *g = grad_of(bwd, l);
         bool moved = memcmp(w->into[l], w->old[l], sizeof w->old[l]);
         if (moved && (!asked(w, l) || !has_into(w, l) || g)) return INFINITY;
         if (!asked(w, l)) continue;
@@ -210,28 +225,32 @@ static double one_run(world *w, graph *fwd, graph *bwd, graph *kept, char *why, 
 
 double opgraph_check(uint64_t seed, char *why, size_t size) {
     world *w = hn_alloc(sizeof *w);
-    graph fwd, bwd, kept;
+    graph fwd, bwd, twice, kept;
     hn_err e = { 0 };
     double worst = 0;
     hn_assert(w);
     w->seed = seed;
     deal(w, 0);
-    grow(w, &fwd);
-    grow(w, &bwd);
-    grow(w, &kept);
+    grow(w, &fwd, false);
+    grow(w, &bwd, false);
+    grow(w, &twice, true);
+    grow(w, &kept, false);
     differentiate(w, &bwd);
+    differentiate(w, &twice);
     differentiate(w, &kept);
     keep_everything(&kept);
     int rc = hn_tape_plan(fwd.t, &e);
     if (!rc) rc = hn_tape_plan(bwd.t, &e);
+    if (!rc) rc = hn_tape_plan(twice.t, &e);
     if (!rc) rc = hn_tape_plan(kept.t, &e);
     snprintf(why, size, "%s", e.msg);
     for (int r = 0; r < RUNS && !rc; r++) {
         deal(w, r);
-        worst = opcase_worse(worst, one_run(w, &fwd, &bwd, &kept, why, size));
+        worst = opcase_worse(worst, one_run(w, &fwd, &bwd, &twice, &kept, why, size));
     }
     hn_tape_free(fwd.t);
     hn_tape_free(bwd.t);
+    hn_tape_free(twice.t);
     hn_tape_free(kept.t);
     hn_free(w);
     return rc ? INFINITY : worst;

@@ -108,7 +108,11 @@ int opnet_record(opnet_tape *n, opnet *w, const hn_backend *b, int tokens, int s
     n->target = hn_leaf(t, HN_I32, act, NULL);
     n->weight = hn_leaf(t, HN_F, act, NULL);
     hn_tensor *emb = wrt[NET_LAYERS] = mat(t, w->emb, NET_V, NET_C), *x = hn_embed(t, emb, n->token);
-    for (int l = 0; l < NET_LAYERS; l++) x = one_layer(n, w, l, x, &wrt[l]);
+    for (int l = 0; l < NET_LAYERS; l++) {
+        hn_segment(t, l & 1); /* every other layer is computed again for its gradients */
+        x = one_layer(n, w, l, x, &wrt[l]);
+    }
+    hn_segment(t, false);
     hn_scope(t, "head");
     n->logp = hn_logp(t, hn_gather(t, x, n->from), emb, n->target, 0.9, NET_VOCAB, HN_PREC_F32);
     hn_keep(n->logp);

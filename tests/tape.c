@@ -129,11 +129,13 @@ static void test_into(void **s) {
     hn_tape_free(t);
 }
 
-static void test_grad_of_inner_nodes(void **s) {
-    (void)s;
+static void grad_of_inner_nodes(bool segment) {
     hn_real x[2] = { 3, 5 }, z[2] = { 0, 0 };
     hn_tape *t = fresh();
-    hn_tensor *a = vec(t, x, 2), *lost = vec(t, z, 2), *b = hn_mul(t, a, a), *c = hn_affine(t, b, 2, 1);
+    hn_tensor *a = vec(t, x, 2), *lost = vec(t, z, 2);
+    hn_segment(t, segment);
+    hn_tensor *b = hn_mul(t, a, a), *c = hn_affine(t, b, 2, 1);
+    hn_segment(t, false);
     hn_tensor *l1 = hn_sum(t, c), *l2 = hn_sum(t, hn_mul(t, c, b));
     assert_int_equal(hn_grad(t, l1, (hn_tensor *[]){ a, b, lost, l1 }, 4), 0);
     hn_tensor *ga = a->grad, *gb = b->grad, *gl = l1->grad;
@@ -148,6 +150,11 @@ static void test_grad_of_inner_nodes(void **s) {
     }
     assert_true(at(gl, 0) == 1);
     hn_tape_free(t);
+}
+static void test_grad_of_inner_nodes(void **s) {
+    (void)s;
+    grad_of_inner_nodes(false);
+    grad_of_inner_nodes(true);
 }
 
 /* An accumulating gradient that another node reads too may not be given the leaf's memory. */
@@ -350,6 +357,105 @@ static void test_effects_are_not_dead(void **s) {
     hn_tape_free(t);
 }
 
+/* ---- segments ---- */
+static int steps_of(const hn_tape *t, const hn_op *op) {
+    int n = 0;
+    for (int i = 0; i < t->n_step; i++) n += t->step[i].y->op == op;
+    return n;
+}
+
+/* Computed twice: what gradients read, unless it is kept, crosses the border or changes a host object. */
+static void test_what_a_segment_computes_again(void **s) {
+    (void)s;
+    for (int which = 0; which < 2; which++) { /* without and with */
+        hn_real x[2] = { 0.5, 0.25 };
+        int ticks = 0;
+        hn_tape *t = fresh();
+        hn_tensor *a = vec(t, x, 2), *host = hn_leaf(t, HN_HOST, (hn_shape)HN_S1(1), &ticks);
+        hn_segment(t, which);
+        hn_tensor *b = hn_exp(t, a), *c = hn_keep(hn_sigmoid(t, b)), *d = hn_mul(t, b, c);
+        hn_tensor *y = HN_APPLY(t, split, HN_NOATTR, d), *z = y->out[1];
+        hn_tensor *tock = HN_APPLY(t, tick, HN_NOATTR, hn_sum(t, a), host);
+        hn_tensor *last = hn_logsig(t, hn_mul(t, hn_min(t, y, z), hn_spread(t, tock, z)));
+        hn_tensor *out = hn_exp(t, hn_mul(t, z, last)), *spare = hn_exp(t, out);
+        hn_segment(t, false);
+        int before = t->n;
+        hn_tensor *loss = hn_keep(hn_sum(t, hn_mul(t, out, out)));
+        assert_int_equal(hn_grad(t, loss, &a, 1), 0);
+        assert_true(a->grad && spare->id < before);
+        plan(t);
+        run(t), run(t);
+        assert_int_equal(ticks, 2);
+        assert_int_equal(steps_of(t, &tick), 1);                  /* changes a host object */
+        assert_int_equal(steps_of(t, &hn_op_exp), which ? 3 : 2); /* out crosses the border: not again */
+        assert_int_equal(steps_of(t, &split), 1 + which);
+        int sigmoids = 0; /* of b: it is kept; the gradient of logsig has one of its own */
+        for (int i = 0; i < t->n_step; i++) sigmoids += t->step[i].y == c;
+        assert_true(sigmoids == 1 && steps_of(t, &hn_op_sigmoid) == 2);
+        assert_int_equal(steps_of(t, &hn_op_logsig), 1 + which);
+        static hn_real grad[2];
+        if (which) assert_memory_equal(grad, a->grad->data, sizeof grad);
+        memcpy(grad, a->grad->data, sizeof grad);
+        hn_tape_free(t);
+    }
+}
+
+/* A chain of segments takes what crosses their borders and one of them, not all. */
+static size_t chain_bytes(int segments, bool on, hn_real *x, hn_real *grad) {
+    enum { N = 512, INSIDE = 8 };
+    hn_tape *t = fresh();
+    hn_tensor *a = vec(t, x, N), *y = a;
+    for (int k = 0; k < segments; k++) {
+        hn_segment(t, on);
+        for (int i = 0; i < INSIDE; i++) y = hn_sigmoid(t, y);
+    }
+    int before = t->n;
+    assert_int_equal(hn_grad(t, hn_keep(hn_sum(t, y)), &a, 1), 0); /* in the last segment, and it ends it */
+    for (int i = before; i < t->n; i++)
+        assert_true(t->node[i]->segment == (i == before && on ? segments : 0));
+    plan(t);
+    run(t);
+    assert_int_equal(steps_of(t, &hn_op_sigmoid), segments * INSIDE + on * (segments * (INSIDE - 1) + 1));
+    memcpy(grad, a->grad->data, N * sizeof *grad);
+    size_t bytes = hn_tape_bytes(t);
+    hn_tape_free(t);
+    return bytes;
+}
+static void test_segments_take_less(void **s) {
+    (void)s;
+    static hn_real x[512], a[512], b[512];
+    size_t one = sizeof x;
+    for (int i = 0; i < 512; i++) x[i] = (hn_real)hn_rand_normal(3, 0, (uint64_t)i);
+    size_t all = chain_bytes(20, false, x, a), few = chain_bytes(20, true, x, b);
+    assert_memory_equal(a, b, sizeof a);
+    assert_true(all >= 160 * one && few <= (20 + 8 + 4) * one);
+    assert_true(chain_bytes(30, true, x, b) - few <= 10 * one + 2 * HN_PLAN_ALIGN);
+}
+
+/* Segments that no gradient reaches are not recorded again. */
+static void test_segments_beside_the_loss(void **s) {
+    (void)s;
+    hn_real x[2] = { 1, 2 };
+    hn_tape *t = fresh();
+    hn_tensor *a = vec(t, x, 2), *b = vec(t, x, 2);
+    hn_segment(t, true);
+    hn_tensor *aside = hn_exp(t, b);
+    hn_segment(t, true);
+    hn_tensor *y = hn_exp(t, hn_mul(t, a, aside));
+    hn_segment(t, false);
+    hn_tensor *loss = hn_sum(t, y);
+    assert_int_equal(hn_grad(t, loss, &a, 1), 0);
+    plan(t);
+    assert_int_equal(steps_of(t, &hn_op_exp), 2);
+    run(t);
+    assert_true(at(a->grad, 1) == exp(2 * exp(2.0)) * exp(2.0));
+    hn_tape_reset(t);
+    hn_segment(t, true);
+    hn_tape_reset(t); /* ends it */
+    assert_int_equal(vec(t, x, 2)->segment, 0);
+    hn_tape_free(t);
+}
+
 /* Nobody reads the head's weight gradient: its kernel is told by NULL. */
 static bool asked_gw, asked_gh;
 static int head_b(const hn_tensor *y, hn_err *e) {
@@ -544,6 +650,9 @@ int main(void) {
         cmocka_unit_test(test_packing),
         cmocka_unit_test(test_dead_nodes_do_not_run),
         cmocka_unit_test(test_effects_are_not_dead),
+        cmocka_unit_test(test_what_a_segment_computes_again),
+        cmocka_unit_test(test_segments_take_less),
+        cmocka_unit_test(test_segments_beside_the_loss),
         cmocka_unit_test(test_spare_outputs),
         cmocka_unit_test(test_profile),
         cmocka_unit_test(test_errors_stick),

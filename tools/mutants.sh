@@ -191,10 +191,23 @@ src/tensor/grad.c @@ x->grad ? hn_add(t, x->grad, g) : g @@ g
 src/tensor/grad.c @@ is_acc(g) && !g->bound && unread(t, g, gin, since) @@ is_acc(g) && !g->bound
 src/tensor/grad.c @@ g->id >= since && is_acc(g) @@ g->id >= since
 src/tensor/grad.c @@ g[k] = y->op->fixed_out >> k & 1 ? NULL : @@ g[k] = k ? NULL :
-src/tensor/grad.c @@ if (y->of) needed[i] |= needed[y->of->id]; @@ (void)0;
+src/tensor/grad.c @@ if (y->of) w->needed[i] |= w->needed[y->of->id]; @@ (void)0;
 src/tensor/grad.c @@ hn_keep(wrt[i]->grad) @@ (void)0
 src/tensor/grad.c @@ y->grad = NULL; @@ (void)0;
-src/tensor/grad.c @@ needed[y->in[k]->id] && !(y @@ !(y
+src/tensor/grad.c @@ w->needed[y->in[k]->id] && !(y @@ !(y
+src/tensor/grad.c @@ return copy ? copy->out[hn_output_index(x)] : x; @@ return copy ? copy : x;
+src/tensor/grad.c @@ while (i > 0 && t->node[i - 1]->segment == end->segment) i--; @@ (void)0;
+src/tensor/grad.c @@ if (!y->op || w->stays[i]) continue; @@ if (!y->op) continue;
+src/tensor/grad.c @@ y->in[k] ? twin(w, y->in[k]) : NULL @@ y->in[k]
+src/tensor/grad.c @@ y->segment && y->segment != w->segment @@ y->segment
+src/tensor/grad.c @@ y->segment && y->segment != w->segment @@ 0
+src/tensor/grad.c @@ vjp(t, twin(w, y), g, gin); @@ vjp(t, y, g, gin);
+src/tensor/grad.c @@ if (y->keep && hn_maker(y)) w->stays @@ if (0) w->stays
+src/tensor/grad.c @@ if (x->type == HN_HOST) w->stays[i] = true; @@ (void)0;
+src/tensor/grad.c @@ if (x->segment != y->segment && hn_maker(x)) @@ if (0)
+src/tensor/grad.c @@ hn_segment(t, false); @@ (void)0;
+src/tensor/tape.c @@ t->segment = on ? ++t->n_segment : 0; @@ t->segment = on;
+src/tensor/tape.c @@ t->segment = t->n_segment = 0; @@ (void)0;
 src/tensor/plan.c @@ p->last[i] = y->keep ? t->n_step : p->at_step[i]; @@ p->last[i] = p->at_step[i];
 src/tensor/plan.c @@ bool dies = p->item_of[x->id] >= 0 && p->last[x->id] == p->at_step[y->id]; @@ bool dies = p->item_of[x->id] >= 0;
 src/tensor/plan.c @@ return dies && uses == 1 && @@ return dies &&

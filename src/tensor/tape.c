@@ -48,6 +48,7 @@ void hn_tape_reset(hn_tape *t) {
     t->bound = NULL;
     t->step = NULL;
     t->n = t->cap = t->n_bound = t->cap_bound = t->n_step = 0;
+    t->segment = t->n_segment = 0;
     t->planned = false;
     t->bytes = 0;
     t->scope = "";
@@ -82,6 +83,8 @@ void hn_scope(hn_tape *t, const char *fmt, ...) {
     else hn_tape_fail(t, HN_ENOMEM, "out of memory naming what follows");
 }
 
+void hn_segment(hn_tape *t, bool on) { t->segment = on ? ++t->n_segment : 0; }
+
 void hn_tape_live(hn_tape *t, hn_live which, int64_t n) {
     hn_assert(which > HN_FIXED && which < HN_LIVE_N && n >= 0);
     t->live[which] = n;
@@ -102,6 +105,7 @@ static hn_tensor *push(hn_tape *t, hn_dtype type, const hn_shape *s) {
     if (!y) goto oom;
     y->id = t->n;
     y->scope = t->scope;
+    y->segment = t->segment;
     y->n_live = t->live;
     y->type = type;
     y->out[0] = y;

@@ -34,6 +34,7 @@ struct hn_tape {
     hn_bound *bound;
     int n_bound, cap_bound;
     const char *scope;
+    int segment, n_segment;          /* being recorded, 0: none; how many there are */
     hn_err err;                      /* sticky: the first thing that went wrong */
     hn_tensor bad;                   /* what a failed recording returns */
     int64_t live[HN_LIVE_N];         /* -1: the capacity */

@@ -52,6 +52,7 @@ struct hn_tensor {
     const int64_t *n_live; /* the tape's live counts */
     bool keep;             /* readable after hn_run; others share memory */
     bool bound;            /* data is fixed from outside (an accumulating gradient) */
+    int segment;           /* which segment it was recorded in; 0: none (hn_segment) */
     const char *scope;     /* "layer.3.attn": for errors, dumps and profiles */
     int id;
 };
@@ -149,6 +150,12 @@ hn_tensor *hn_leaf(hn_tape *t, hn_dtype type, hn_shape s, void *data); /* memory
 void hn_bind(hn_tensor *leaf, void *data);                             /* another memory for the next run */
 hn_tensor *hn_apply(hn_tape *t, const hn_op *op, hn_attr a, hn_tensor *const in[HN_MAXIN]);
 hn_tensor *hn_keep(hn_tensor *x); /* "I will read this after hn_run" */
+
+/* What follows belongs to a new segment (on), or to none; hn_grad ends one too.  hn_grad records a segment
+ * once more before its gradients, which read the copies, so that memory holds what crosses a segment's border
+ * until then and the rest of it no longer than a forward run needs it: the same bits, less memory, about one
+ * more forward run.  Not copied: kept nodes, and ops on host objects. */
+void hn_segment(hn_tape *t, bool on);
 
 /* Appends the nodes of d loss / d wrt[i].  loss has one element.  Where wrt[i] has `into`, the gradient
  * is added there at each run; else wrt[i]->grad is a kept node. */
