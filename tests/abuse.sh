@@ -70,6 +70,14 @@ begin a_damaged_checkpoint_says_what_to_do
     "$hone" $sft --save_steps 1 --out d --resume --quiet >/dev/null && cmp -s d/model.safetensors d2/model.safetensors
 end $?
 
+begin gradient_checkpointing_changes_no_byte
+"$hone" $sft --save_steps 1 --out k --gradient_checkpointing --quiet >/dev/null && cmp -s k/model.safetensors d2/model.safetensors &&
+    rm -r k/checkpoint-2 && "$hone" $sft --save_steps 1 --out k --resume --quiet >/dev/null && cmp -s k/model.safetensors d2/model.safetensors &&
+    cmp -s k/checkpoint-2/optimizer.safetensors d2/checkpoint-2/optimizer.safetensors &&
+    for c in generate eval score chat "check packing" "data make"; do refused 2 "gradient_checkpointing" $c --model m --gradient_checkpointing || break; c=; done
+[ $? = 0 ] && [ -z "$c" ]
+end $?
+
 begin an_empty_text_trains_no_tokenizer
 : >none && refused 1 "none is empty" init --config config.json --train-tokenizer none --out i && [ ! -e i ] &&
     "$hone" init --config config.json --train-tokenizer text --vocab 9000 --out i 2>&1 >/dev/null | grep -q "of 9000 ids"

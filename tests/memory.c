@@ -104,6 +104,7 @@ typedef struct {
     hn_hfconfig c;
     hn_prec prec;
     int64_t slots;
+    bool recompute;
 } job;
 
 /* A trainer's update on the step: what a run does.  0, or where it failed. */
@@ -118,7 +119,8 @@ static int update(const job *j, hn_forest *f) {
                                .adam_epsilon = 1e-8,
                                .grain_tokens = 1300,
                                .reduce_slots = j->slots,
-                               .num_iterations = 1 };
+                               .num_iterations = 1,
+                               .gradient_checkpointing = j->recompute };
     if (hn_transformer_init(&m, &j->c, &e) || hn_params_build(&m.params, &hn_backend_cpu, j->prec, &e))
         return 1;
     hn_params_random(&m.params, 1, 0.02);
@@ -148,6 +150,7 @@ static void hold(const job *j) {
         hn_forest f;
         hn_memory_plan p = { .config = &j->c, .prec = j->prec, .algo = j->algo, .priv = j->priv };
         p.reduce_slots = j->slots;
+        p.recompute = j->recompute;
         step_of(&f, j->algo->needs(j->priv) & HN_NEEDS_PAIRS);
         out.rc = hn_memory_grain(&f, 1300, &p.grain, &e);
         p.here = (size_t)hn_host_resident();
@@ -197,6 +200,9 @@ static void table_is_the_peak(void **unused) {
     job_of(&j, "sft", false, HN_PREC_BF16, 4);
     hold(&j);
     job_of(&j, "dpo", false, HN_PREC_F32, 1);
+    hold(&j);
+    j.c.n_layer = 24;
+    j.recompute = true;
     hold(&j);
 }
 

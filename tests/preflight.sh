@@ -89,6 +89,9 @@ says 0 '^ok    schedule    9 updates, learning rate linear' sft --model m --data
     says 0 '^ok    batch       20 rows, .* 8 rows an update, 3 updates an epoch' sft --model m --data rows.jsonl --out x --dry_run &&
     says 0 '^  reference  ' dpo --model m --data pairs.jsonl --out x --dry_run &&
     says 0 '^  key-value cache ' grpo --model m --task arith --max_steps 3 --max_completion_length 64 --out x --dry_run &&
+    says 0 '^  activations .* one block at a time$' grpo --model m --task arith --max_steps 3 --max_completion_length 64 --gradient_checkpointing --out x --dry_run &&
+    says 0 '^  activations .* one block at a time$' improve --model m --task arith --max_completion_length 64 --gradient_checkpointing --out x --dry_run &&
+    says 0 '^  activations .* trained; one block at a time$' doctor --model m --gradient_checkpointing && says 0 '^  activations .* trained$' doctor --model m &&
     says 0 '^  kept for rollback ' improve --model m --task arith --max_completion_length 64 --out x --dry_run &&
     says 3 '^FAIL  prompts .* lower max_completion_length' grpo --model m --task arith --max_steps 3 --out x --dry_run &&
     says 3 '^FAIL  data        cannot open nowhere' sft --model m --data nowhere --out x --dry_run &&

@@ -187,6 +187,7 @@ static void improve_plan(const improver *i, const hn_model *m, int64_t longest, 
                               .rollback = true };
     plan->prec = hn_cli_prec(&i->cli);
     plan->reduce_slots = i->o.train.reduce_slots;
+    plan->recompute = i->o.train.gradient_checkpointing;
     plan->generators = 2; /* answers to learn from, and examinations */
     plan->slots = i->o.ask.slots;
     plan->prompt = longest;

@@ -429,6 +429,7 @@ static int rehearse_run(learner *l) {
     };
     plan.prec = hn_cli_prec(&l->cli);
     plan.reduce_slots = t->reduce_slots;
+    plan.recompute = t->gradient_checkpointing;
     plan.slots = l->o.ask.slots;
     plan.most_new = l->o.ask.max_completion_length;
     l->rollouts = l->algo->needs(l->priv) & HN_NEEDS_ROLLOUT;

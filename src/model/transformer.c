@@ -172,7 +172,11 @@ hn_tensor *hn_transformer_hidden(hn_transformer *m, hn_tape *t, hn_tensor *token
     hn_scope(t, "embed");
     hn_tensor *freq = hn_leaf(t, HN_F, (hn_shape){ 1, HN_FIXED, { m->cfg.head_dim / 2 } }, m->freq);
     hn_tensor *x = hn_embed(t, use(&r, m->embed), token);
-    for (int i = 0; i < m->cfg.n_layer; i++) x = block(&r, i, x, pos, freq, how);
+    for (int i = 0; i < m->cfg.n_layer; i++) {
+        hn_segment(t, train && m->recompute);
+        x = block(&r, i, x, pos, freq, how);
+    }
+    hn_segment(t, false);
     hn_scope(t, "norm");
     return hn_rmsnorm(t, x, use(&r, m->norm), m->cfg.rms_norm_eps);
 }

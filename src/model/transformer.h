@@ -19,7 +19,8 @@ typedef struct hn_transformer {
     hn_params params;
     hn_layer *layer; /* [n_layer] */
     int embed, norm, head;
-    hn_real *freq; /* [head_dim/2] radians per position */
+    hn_real *freq;  /* [head_dim/2] radians per position */
+    bool recompute; /* in training, blocks are segments (tensor.h): their activations are computed twice */
     int64_t
         vocab; /* ids below it exist in the tokenizer; the others are masked in sampler and learner alike */
 } hn_transformer;

@@ -21,6 +21,7 @@ static int describe(hn_transformer *net, const hn_memory_plan *p, bool train, hn
     int rc = hn_transformer_init(net, p->config, e);
     if (rc) return rc;
     if (p->vocab) net->vocab = p->vocab;
+    net->recompute = train && p->recompute;
     if ((rc = hn_params_describe(&net->params, &hn_backend_cpu, p->prec, train, e)))
         hn_transformer_release(net);
     return rc;
@@ -65,8 +66,8 @@ static int pass_rows(const hn_memory_plan *p, hn_transformer *net, hn_memory *m,
     size_t bytes = 0, chunk = 0;
     int rc = hn_pass_measure(net, &p->grain, p->algo->loss, p->priv, &bytes, &chunk, e);
     if (rc) return rc;
-    add(m, "activations", hn_big_size(bytes), false, "of a grain of %d tokens, %d trained", p->grain.n_token,
-        p->grain.n_act);
+    add(m, "activations", hn_big_size(bytes), false, "of a grain of %d tokens, %d trained%s",
+        p->grain.n_token, p->grain.n_act, p->recompute ? "; one block at a time" : "");
     add(m, "logits chunk", chunk, true, "in it: no [tokens, vocabulary] anywhere");
     return HN_OK;
 }

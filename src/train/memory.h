@@ -15,6 +15,7 @@ typedef struct hn_memory_plan {
     const hn_algo *algo; /* NULL: no training */
     const void *priv;    /* the algo's options */
     int64_t reduce_slots;
+    bool recompute;                  /* gradient_checkpointing */
     hn_forest grain;                 /* counts of the largest grain; nothing else is read */
     int generators;                  /* 0, 1: rollouts or evaluation, 2: both */
     int64_t slots, prompt, most_new; /* of a generator: answers at once, longest prompt, longest answer */

@@ -122,7 +122,7 @@ void hn_preflight_memory(hn_preflight *p, const hn_memory *m, const hn_host *h) 
     else if ((double)m->total > (double)room)
         hn_preflight_say(p, HN_FOUND_FAIL, "fits",
                          "take a smaller model or a larger machine; lower grain_tokens, max_length, slots or "
-                         "reduce_slots where their rows are large",
+                         "reduce_slots where their rows are large; gradient_checkpointing for activations",
                          "does not fit: %s are needed, %s are available", need, have);
     else if ((double)m->total > 0.9 * (double)room)
         hn_preflight_say(p, HN_FOUND_WARN, "fits", "end other programs", "only just: %s of %s", need, have);

@@ -90,10 +90,12 @@ int hn_state_load(hn_model *m, const char *dir, int64_t *step, hn_err *e) {
 
 /* Keys that may change between a run and its resumption: where it writes and how it looks. */
 static bool is_cosmetic(const char *key) {
+    /* clang-format off */
     static const char *const free_keys[] = {
-        "out",   "threads",           "quiet",  "resume", "logging_steps", "save_steps", "save_total_limit",
-        "store", "allow_tier_change", "config", "model",  "data"
+        "out", "threads", "quiet", "resume", "logging_steps", "save_steps", "save_total_limit", "store",
+        "allow_tier_change", "config", "model", "data", "gradient_checkpointing"
     };
+    /* clang-format on */
     for (size_t i = 0; i < sizeof free_keys / sizeof *free_keys; i++)
         if (!strcmp(key, free_keys[i])) return true;
     return false;

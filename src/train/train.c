@@ -40,6 +40,9 @@ const hn_opt hn_train_opts[] = {
       .type = HN_OPT_INT, AT(grain_tokens), .def = 2048, .min = 16, .max = 1e6 },
     { .name = "reduce_slots", .help = "leaves of the tree in which gradients are summed: a power of two", .type = HN_OPT_INT,
       AT(reduce_slots), .def = 1, .min = 1, .max = 1024 },
+    { .name = "gradient_checkpointing",
+      .help = "keep the input of each block and compute it again for its gradient: less memory, the same bits, slower",
+      .type = HN_OPT_BOOL, AT(gradient_checkpointing) },
     { .name = "logging_steps", .help = "updates between lines of metrics", .type = HN_OPT_INT,
       AT(logging_steps), .def = 10, .min = 1, .max = 1e9 },
     { .name = "save_steps", .help = "updates between checkpoints; 0: only at the end", .type = HN_OPT_INT,
@@ -86,6 +89,7 @@ int hn_train_config_check(const hn_train_config *c, hn_err *e) {
 
 int hn_trainer_open(hn_trainer *t, hn_err *e) {
     int rc = hn_train_config_check(&t->cfg, e), levels = slot_levels(t);
+    t->model->recompute = t->cfg.gradient_checkpointing;
     if (!rc) rc = hn_params_train(&t->model->params, e);
     if (rc || !levels) return rc;
     t->slot = hn_alloc((size_t)(levels + 1) * sizeof *t->slot);

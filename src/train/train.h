@@ -26,7 +26,8 @@ typedef struct hn_train_config {
     int64_t per_device_train_batch_size, gradient_accumulation_steps;
     int64_t num_iterations; /* updates per batch of rollouts */
     int64_t grain_tokens,
-        reduce_slots; /* design: the unit of gradient summation; slots of the folding tree */
+        reduce_slots;            /* design: the unit of gradient summation; slots of the folding tree */
+    bool gradient_checkpointing; /* less memory for about a third more time; no influence on the numbers */
     int64_t logging_steps, save_steps, save_total_limit, eval_steps;
 } hn_train_config;
 extern const hn_opt hn_train_opts[];
