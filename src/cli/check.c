@@ -15,11 +15,11 @@ typedef struct {
 /* clang-format off */
 #define AT(field) .at = offsetof(check_options, field)
 static const hn_opt table[] = {
-    { .name = "prompts", .help = "random prompts", .type = HN_OPT_INT, AT(prompts), .def = 6, .min = 1, .max = 1e5 },
-    { .name = "num_generations", .help = "answers a prompt", .type = HN_OPT_INT, AT(answers), .def = 6, .min = 1, .max = 1e4 },
+    { .name = "prompts", .help = "random prompts", .type = HN_OPT_INT, AT(prompts), .def = 8, .min = 1, .max = 1e5 },
+    { .name = "num_generations", .help = "answers a prompt", .type = HN_OPT_INT, AT(answers), .def = 8, .min = 1, .max = 1e4 },
     { .name = "max_new_tokens", .help = "tokens an answer", .type = HN_OPT_INT, AT(max_new_tokens), .def = 80, .min = 1, .max = 1e5 },
     { .name = "max_prompt", .help = "longest prompt", .type = HN_OPT_INT, AT(max_prompt), .def = 150, .min = 1, .max = 1e5 },
-    { .name = "slots", .help = "most answers at once", .type = HN_OPT_INT, AT(slots), .def = 32, .min = 1, .max = 1024 },
+    { .name = "slots", .help = "most answers at once", .type = HN_OPT_INT, AT(slots), .def = 64, .min = 1, .max = 1024 },
     { .name = "most_threads", .help = "most threads to compare", .type = HN_OPT_INT, AT(most_threads), .def = 4, .min = 1, .max = 256 },
     { .name = "temperature", .help = "of the sampling", .type = HN_OPT_NUM, AT(temperature), .def = 1, .min = 0.01, .max = 100 },
     { .name = "trials", .help = "resume: runs of each learner that are disturbed", .type = HN_OPT_INT, AT(trials), .def = 3, .min = 1, .max = 1000 },

@@ -163,14 +163,19 @@ static int say(hn_check_report *report, void *ctx, const char *what, int64_t cou
 }
 
 int hn_check_onpolicy(hn_model *m, const hn_check_config *c, hn_check_report *report, void *ctx, hn_err *e) {
-    static const int slots[] = { 1, 2, 3, 5, 8, 13, 32 };
+    int slots[] = {
+        1, 2, 3, 5, 8, 13, 21, 32, 47, 64, 0
+    }; /* and the most of all: a larger one is never full */
     static const char *const layout_name[] = { "shared prompts", "unshared prompts", "paths cut at random" };
     rollouts first, again = { 0 };
     char what[120];
-    int rc = rollouts_new(&first, m, c, e);
+    int rc = rollouts_new(&first, m, c, e), n = 0;
     if (rc) return rc;
+    int most = (int)(c->most_slots < first.n ? c->most_slots : first.n);
+    while (slots[n] && slots[n] < most) n++;
+    slots[n++] = most;
     rc = hn_pool_start((int)c->most_threads, e);
-    if (!rc) rc = sample(&first, m, c, (int)c->most_slots, true, e);
+    if (!rc) rc = sample(&first, m, c, most, true, e);
     if (!rc) rc = rollouts_new(&again, m, c, e);
     for (int threads = 1; threads <= c->most_threads && !rc; threads++) {
         if ((rc = hn_pool_start(threads, e))) break;
@@ -181,8 +186,7 @@ int hn_check_onpolicy(hn_model *m, const hn_check_config *c, hn_check_report *re
             snprintf(what, sizeof what, "sampled against trained, %s, threads=%d", layout_name[how], threads);
             if (!rc) rc = say(report, ctx, what, count, worst, 0, e);
         }
-        for (size_t s = 0; s < sizeof slots / sizeof *slots && !rc; s++) {
-            if (slots[s] > c->most_slots) continue;
+        for (int s = 0; s < n && !rc; s++) {
             for (int shared = 0; shared < 2 && !rc; shared++) {
                 int64_t count = 0;
                 rc = sample(&again, m, c, slots[s], shared, e);
