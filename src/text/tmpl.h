@@ -296,9 +296,10 @@ bool tm_expect(tm_parser *p, tm_tok_kind kind);
 const char *tm_tok_text(const tm_parser *p, char buf[64]);
 char *tm_expect_name(tm_parser *p);
 tm_node *tm_parse_expr(tm_parser *p, bool with_cond);
-/* Expressions separated by commas are a tuple; `stop` (may be NULL) is a word that ends it. */
-tm_node *tm_parse_tuple(tm_parser *p, bool with_cond, const char *stop, bool in_parens);
-tm_node *tm_parse_target(tm_parser *p, const char *stop, bool allow_ns);
+/* Expressions separated by commas are a tuple.  After a comma every word is one more of them: jinja2 does not
+ * let `in` or `recursive` end it there. */
+tm_node *tm_parse_tuple(tm_parser *p, bool with_cond, bool in_parens);
+tm_node *tm_parse_target(tm_parser *p, bool allow_ns);
 bool tm_parse_known(tm_parser *p); /* fails when there is an unknown filter or test */
 bool tm_parse_args(tm_parser *p, tm_node **args);
 tm_node *tm_parse_filters(tm_parser *p, tm_node *subject, bool first_named);

@@ -85,6 +85,7 @@ static bool fn_range(tm_run *r, const tm_call *c, tm_val *out) {
 static bool fn_dict(tm_run *r, const tm_call *c, tm_val *out) {
     const tm_args *args = c->raw;
     if (args->n > 1) return tm_fail(r, HN_EPARSE, "%s() takes at most one positional argument", c->fn->name);
+    if (args->n && args->v[0].kind == TM_UNDEF) return tm_undefined(r, &args->v[0]);
     if (!tm_dict_new(r, 0, out)) return false;
     if (args->n && (args->v[0].kind == TM_DICT || args->v[0].kind == TM_NS)) {
         const tm_dict *d = args->v[0].u.d;

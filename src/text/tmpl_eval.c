@@ -6,14 +6,27 @@
 #include <string.h>
 
 /* ---- slices ---- */
-static bool bound(tm_run *r, const tm_node *n, int64_t *i, bool *given) {
+/* Has the expression a value before the template runs? */
+static bool constant(const tm_node *n) {
+    if (!n) return true;
+    if (n->kind == N_COND) return constant(n->b) && (constant(n->a) || constant(n->c)); /* one is taken */
+    bool literal = n->kind == N_CONST || n->kind == N_LIST || n->kind == N_TUPLE || n->kind == N_DICT ||
+                   n->kind == N_PAIR || n->kind == N_BIN || n->kind == N_NEG || n->kind == N_POS ||
+                   n->kind == N_NOT || n->kind == N_COMPARE || n->kind == N_CMP || n->kind == N_CONCAT ||
+                   n->kind == N_ITEM || n->kind == N_SLICE || n->kind == N_FILTER;
+    for (const tm_node *k = n->a; literal && k; k = k->next) literal = constant(k);
+    return literal && constant(n->b) && constant(n->c);
+}
+
+static bool bound(tm_run *r, const tm_node *of, const tm_node *n, int64_t *i, bool *given) {
     tm_val v;
     *given = false;
     if (!n) return true;
     if (!tm_eval(r, n, &v)) return false;
     if (v.kind == TM_NONE) return true;
     if (v.kind != TM_INT && v.kind != TM_BOOL)
-        return tm_fail(r, HN_EPARSE, "a slice needs integers, not %s", tm_kind_name(&v));
+        return tm_fail(r, constant(of) ? HN_EUNSUP : HN_EPARSE, "a slice needs integers, not %s",
+                       tm_kind_name(&v));
     *i = v.kind == TM_BOOL ? v.u.b : v.u.i;
     *given = true;
     return true;
@@ -45,23 +58,12 @@ static bool slice_str(tm_run *r, tm_str *s, int64_t start, int64_t step, int64_t
     return true;
 }
 
-/* Has the expression a value before the template runs? */
-static bool constant(const tm_node *n) {
-    if (!n) return true;
-    bool literal = n->kind == N_CONST || n->kind == N_LIST || n->kind == N_TUPLE || n->kind == N_DICT ||
-                   n->kind == N_PAIR || n->kind == N_BIN || n->kind == N_NEG || n->kind == N_POS ||
-                   n->kind == N_NOT || n->kind == N_COMPARE || n->kind == N_CMP || n->kind == N_CONCAT ||
-                   n->kind == N_ITEM || n->kind == N_SLICE || n->kind == N_FILTER || n->kind == N_COND;
-    for (const tm_node *k = n->a; literal && k; k = k->next) literal = constant(k);
-    return literal && constant(n->b) && constant(n->c);
-}
-
 static bool slice(tm_run *r, const tm_val *v, const tm_node *of, const tm_node *n, tm_val *out) {
     int64_t start = 0, stop = 0, step = 1, len;
     bool has_start, has_stop, has_step;
     if (v->kind == TM_UNDEF) return tm_undefined(r, v);
-    if (!bound(r, n->a, &start, &has_start) || !bound(r, n->b, &stop, &has_stop) ||
-        !bound(r, n->c, &step, &has_step))
+    if (!bound(r, of, n->a, &start, &has_start) || !bound(r, of, n->b, &stop, &has_stop) ||
+        !bound(r, of, n->c, &step, &has_step))
         return false;
     if (!step) return tm_fail(r, HN_EPARSE, "the step of a slice cannot be 0");
     if (v->kind != TM_STR && v->kind != TM_LIST && v->kind != TM_TUPLE && v->kind != TM_RANGE)

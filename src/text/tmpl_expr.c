@@ -192,7 +192,7 @@ static tm_node *primary(tm_parser *p) {
     case T_LBRACE: return p->at++, dict_literal(p);
     case T_LPAREN: {
         p->at++;
-        tm_node *n = tm_parse_tuple(p, true, NULL, true);
+        tm_node *n = tm_parse_tuple(p, true, true);
         return n && tm_expect(p, T_RPAREN) ? n : NULL;
     }
     default: tm_parse_fail(p, line_of(p), HN_EPARSE, "expected an expression, found %s", tm_tok_text(p, buf));
@@ -217,8 +217,7 @@ static tm_node *subscript(tm_parser *p) {
     }
     if (!tm_expect(p, T_RBRACKET)) return NULL;
     if (!n) {
-        if (!part[0]) tm_parse_fail(p, line, HN_EPARSE, "empty subscript");
-        return part[0];
+        return part[0] ? part[0] : tm_node_new(p, N_TUPLE, line); /* x[] asks for x[()] */
     }
     tm_node *s = tm_node_new(p, N_SLICE, line);
     if (!s) return NULL;
@@ -478,13 +477,13 @@ tm_node *tm_parse_expr(tm_parser *p, bool with_cond) {
     return n;
 }
 
-tm_node *tm_parse_tuple(tm_parser *p, bool with_cond, const char *stop, bool in_parens) {
+tm_node *tm_parse_tuple(tm_parser *p, bool with_cond, bool in_parens) {
     int line = line_of(p);
     tm_node *first = NULL, **end = &first;
     bool comma = false;
     for (;;) {
         tm_tok_kind t = peek(p);
-        if (t == T_VAR_END || t == T_BLOCK_END || t == T_RPAREN || (stop && tm_tok_is_name(p, stop))) break;
+        if (t == T_VAR_END || t == T_BLOCK_END || t == T_RPAREN) break;
         if (!(*end = tm_parse_expr(p, with_cond))) return NULL;
         end = &(*end)->next;
         if (!tm_skip(p, T_COMMA)) break;
@@ -504,7 +503,7 @@ tm_node *tm_parse_tuple(tm_parser *p, bool with_cond, const char *stop, bool in_
 static tm_node *one_target(tm_parser *p, bool allow_ns) {
     int line = line_of(p);
     if (tm_skip(p, T_LPAREN)) {
-        tm_node *n = tm_parse_target(p, NULL, allow_ns);
+        tm_node *n = tm_parse_target(p, allow_ns);
         return n && tm_expect(p, T_RPAREN) ? n : NULL;
     }
     char *name = tm_expect_name(p);
@@ -523,14 +522,14 @@ static tm_node *one_target(tm_parser *p, bool allow_ns) {
     return n;
 }
 
-tm_node *tm_parse_target(tm_parser *p, const char *stop, bool allow_ns) {
+tm_node *tm_parse_target(tm_parser *p, bool allow_ns) {
     int line = line_of(p);
     if (!deeper(p)) return NULL;
     tm_node *first = one_target(p, allow_ns), **end = first ? &first->next : NULL;
     p->depth--;
     if (!first || peek(p) != T_COMMA) return first;
     while (tm_skip(p, T_COMMA)) {
-        if (peek(p) == T_ASSIGN || (stop && tm_tok_is_name(p, stop))) break; /* a, = ... */
+        if (peek(p) == T_RPAREN || peek(p) == T_BLOCK_END) break; /* (a,) */
         if (!(*end = one_target(p, allow_ns))) return NULL;
         end = &(*end)->next;
     }

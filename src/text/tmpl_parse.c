@@ -95,7 +95,7 @@ static bool end_tag(tm_parser *p) {
 static tm_node *if_branches(tm_parser *p, tm_node *n) {
     tm_node *top = n;
     for (;;) {
-        if (!(n->a = tm_parse_tuple(p, false, NULL, false))) return NULL;
+        if (!(n->a = tm_parse_tuple(p, false, false))) return NULL;
         if (!block_body(p, top->line, "endif elif else", &n->b)) return NULL;
         if (!tm_skip_name(p, "elif")) break;
         if (!(n->c = tm_node_new(p, N_IF, p->tok[p->at].line))) return NULL;
@@ -114,13 +114,13 @@ static tm_node *parse_if(tm_parser *p, tm_node *n) {
 }
 
 static tm_node *parse_for(tm_parser *p, tm_node *n) {
-    if (!(n->a = tm_parse_target(p, "in", false))) return NULL;
+    if (!(n->a = tm_parse_target(p, false))) return NULL;
     if (!tm_skip_name(p, "in")) {
         char buf[64];
         tm_parse_fail(p, n->line, HN_EPARSE, "expected 'in' in {%% for %%}, found %s", tm_tok_text(p, buf));
         return NULL;
     }
-    if (!(n->b = tm_parse_tuple(p, false, "recursive", false))) return NULL;
+    if (!(n->b = tm_parse_tuple(p, false, false))) return NULL;
     int maybe = p->maybe; /* a loop is a scope of its own: what stands there is looked at at once */
     p->maybe = 0;
     if (tm_skip_name(p, "if") && !(n->d = tm_parse_expr(p, true))) return NULL;
@@ -154,9 +154,9 @@ static tm_node *hole_filters(tm_parser *p, int line, bool first_named) {
 }
 
 static tm_node *parse_set(tm_parser *p, tm_node *n) {
-    if (!(n->a = tm_parse_target(p, NULL, true))) return NULL;
+    if (!(n->a = tm_parse_target(p, true))) return NULL;
     if (tm_skip(p, T_ASSIGN)) {
-        if (!(n->b = tm_parse_tuple(p, true, NULL, false))) return NULL;
+        if (!(n->b = tm_parse_tuple(p, true, false))) return NULL;
         return tm_expect(p, T_BLOCK_END) ? n : NULL;
     }
     n->kind = N_SETBLOCK;
@@ -222,7 +222,7 @@ static tm_node *parse_with(tm_parser *p, tm_node *n) {
     while (p->tok[p->at].kind != T_BLOCK_END) {
         if (end != &n->a && !tm_expect(p, T_COMMA)) return NULL;
         tm_node *kw = tm_node_new(p, N_KW, p->tok[p->at].line);
-        if (!kw || !(kw->b = tm_parse_target(p, NULL, false)) || !tm_expect(p, T_ASSIGN) ||
+        if (!kw || !(kw->b = tm_parse_target(p, false)) || !tm_expect(p, T_ASSIGN) ||
             !(kw->a = tm_parse_expr(p, true)))
             return NULL;
         *end = kw;
@@ -305,7 +305,7 @@ static tm_node *text(tm_parser *p, const tm_tok *t) {
 
 static tm_node *output(tm_parser *p, int line) {
     tm_node *n = tm_node_new(p, N_OUT, line);
-    if (!n || !(n->a = tm_parse_tuple(p, true, NULL, false))) return NULL;
+    if (!n || !(n->a = tm_parse_tuple(p, true, false))) return NULL;
     return tm_expect(p, T_VAR_END) ? n : NULL;
 }
 

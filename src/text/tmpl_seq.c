@@ -155,11 +155,16 @@ static bool f_extreme(tm_run *r, const tm_call *c, tm_val *out) { /* fn->arg: 1 
     return true;
 }
 
+/* A generator that goes wrong when somebody asks for its first item, for the failure on record. */
+static bool fails_later(tm_run *r, tm_val *out) {
+    return tm_list_new(r, TM_ITER, 0, out) && tm_iter_ends(r, out->u.l, 0);
+}
+
 static bool f_unique(tm_run *r, const tm_call *c, tm_val *out) {
     tm_val *items, seen, nothing = tm_none();
     int64_t n, kept = 0;
-    if (!tm_items(r, &c->self, &items, &n) || !tm_list_new(r, TM_ITER, n, out) || !tm_dict_new(r, 0, &seen))
-        return false;
+    if (!tm_items(r, &c->self, &items, &n)) return fails_later(r, out);
+    if (!tm_list_new(r, TM_ITER, n, out) || !tm_dict_new(r, 0, &seen)) return false;
     for (int64_t i = 0; i < n; i++) {
         tm_val key;
         int64_t before = seen.u.d->n;
@@ -207,7 +212,8 @@ static bool f_select(tm_run *r, const tm_call *c, tm_val *out) {
     if (!tm_truth(&c->self)) return tm_list_new(r, TM_ITER, 0, out); /* none, too, is simply empty here */
     if (args->n < by_attr) return bad_args(r, c);
     if (args->n > by_attr && !(test = named(r, c, by_attr, true, &rest))) return false;
-    if (!tm_items(r, &c->self, &items, &n) || !tm_list_new(r, TM_ITER, n, out)) return false;
+    if (!tm_items(r, &c->self, &items, &n)) return fails_later(r, out);
+    if (!tm_list_new(r, TM_ITER, n, out)) return false;
     for (int64_t i = 0; i < n; i++) {
         tm_val v = items[i], yes;
         if (by_attr && !lookup(r, items[i], &args->v[0], NULL, &v)) return tm_iter_ends(r, out->u.l, kept);
@@ -234,7 +240,8 @@ static bool f_map(tm_run *r, const tm_call *c, tm_val *out) {
     }
     if (!args->n && !attribute) return bad_args(r, c);
     if (args->n && !(fn = named(r, c, 0, false, &rest))) return false;
-    if (!tm_items(r, &c->self, &items, &n) || !tm_list_new(r, TM_ITER, n, out)) return false;
+    if (!tm_items(r, &c->self, &items, &n)) return fails_later(r, out);
+    if (!tm_list_new(r, TM_ITER, n, out)) return false;
     for (int64_t i = 0; i < n; i++) {
         tm_val *to = &out->u.l->v[i];
         if (fn ? !tm_fn_call(r, fn, "filter", items[i], &rest, to)
@@ -309,9 +316,7 @@ static bool f_reverse(tm_run *r, const tm_call *c, tm_val *out) {
 static bool f_items(tm_run *r, const tm_call *c, tm_val *out) {
     if (c->self.kind == TM_UNDEF) return tm_list_new(r, TM_ITER, 0, out);
     if (c->self.kind != TM_DICT)
-        return tm_list_new(r, TM_ITER, 0, out) &&
-               !tm_fail(r, HN_EPARSE, "items of a %s", tm_kind_name(&c->self)) &&
-               tm_iter_ends(r, out->u.l, 0);
+        return !tm_fail(r, HN_EPARSE, "items of a %s", tm_kind_name(&c->self)) && fails_later(r, out);
     if (!tm_pairs(r, c->self.u.d, out)) return false;
     out->kind = TM_ITER;
     return true;
@@ -336,8 +341,8 @@ static bool f_batch(tm_run *r, const tm_call *c, tm_val *out) {
     if (c->a[0].kind != TM_INT) return bad_args(r, c);
     if (c->a[0].u.i < 1) return tm_fail(r, HN_EUNSUP, "batch of less than one item is not supported");
     int64_t size = c->a[0].u.i;
-    if (!tm_items(r, &c->self, &items, &n) || !tm_list_new(r, TM_ITER, (n + size - 1) / size, out))
-        return false;
+    if (!tm_items(r, &c->self, &items, &n)) return fails_later(r, out);
+    if (!tm_list_new(r, TM_ITER, (n + size - 1) / size, out)) return false;
     for (int64_t i = 0; i < out->u.l->n; i++) {
         int64_t left = n - i * size, have = left < size ? left : size, want = given(&c->a[1]) ? size : have;
         if (!tm_list_new(r, TM_LIST, want, &out->u.l->v[i])) return false;
@@ -353,9 +358,8 @@ static bool f_slice(tm_run *r, const tm_call *c, tm_val *out) {
     int64_t n;
     if (c->a[0].kind != TM_INT) return bad_args(r, c);
     int64_t columns = c->a[0].u.i > 0 ? c->a[0].u.i : 0, at = 0;
-    if (!tm_items(r, &c->self, &items, &n) || !tm_charge(r, (size_t)columns) ||
-        !tm_list_new(r, TM_ITER, columns, out))
-        return false;
+    if (!tm_items(r, &c->self, &items, &n)) return fails_later(r, out);
+    if (!tm_charge(r, (size_t)columns) || !tm_list_new(r, TM_ITER, columns, out)) return false;
     if (!c->a[0].u.i) return !tm_fail(r, HN_EPARSE, "division by zero") && tm_iter_ends(r, out->u.l, 0);
     for (int64_t i = 0; i < columns; i++) {
         bool extra = i < n % columns, full = !extra && given(&c->a[1]);

@@ -166,6 +166,12 @@ bool tm_contains(tm_run *r, const tm_val *box, const tm_val *item, bool *in) {
         *in = tm_dict_find(r, box->u.d, item);
         return !r->e->code;
     }
+    if (box->kind == TM_VIEW && strcmp(box->u.l->label, "dict_values")) { /* these look for a key */
+        bool pair = item->kind == TM_TUPLE && item->u.l->n == 2, keys = !strcmp(box->u.l->label, "dict_keys");
+        const tm_val *key = keys ? item : pair ? item->u.l->v : NULL;
+        if (key && !tm_hashable(r, key))
+            return tm_fail(r, HN_EPARSE, "a %s cannot be a key", tm_kind_name(key));
+    }
     tm_val *items;
     int64_t n;
     if (!tm_items(r, box, &items, &n) || !tm_charge(r, (size_t)n)) return false;
@@ -229,7 +235,10 @@ bool tm_length(tm_run *r, const tm_val *v, int64_t *n) {
     if (v->kind == TM_UNDEF) *n = 0;
     else if (v->kind == TM_STR) *n = v->u.s->chars;
     else if (v->kind == TM_DICT) *n = v->u.d->n;
-    else if (tm_is_seq(v) && v->kind != TM_ITER) *n = v->u.l->n;
+    else if (v->kind == TM_LOOP) {
+        if (!tm_loop_length(v->u.loop)) return false;
+        *n = v->u.loop->length;
+    } else if (tm_is_seq(v) && v->kind != TM_ITER) *n = v->u.l->n;
     else return tm_fail(r, HN_EPARSE, "a %s has no length", tm_kind_name(v));
     return true;
 }
