@@ -97,8 +97,8 @@ const hn_command hn_command_check = {
     "packing: the gradient of a step is the same to the bit for any micro-batches and threads, and within "
     "1e-5 (bf16: 1/256)\n"
     "for shared against unshared prompts and packed against one by one.\n"
-    "resume: sft, dpo and grpo killed (kill -9) at random moments and resumed leave the same bytes as "
-    "undisturbed runs.\n"
+    "resume: sft, dpo and grpo killed (kill -9) at random moments and resumed, on 1 to 4 threads in "
+    "turn,\nleave the same bytes as undisturbed runs.\n"
     "Exit code 3 when one does not hold.",
     run, true
 };

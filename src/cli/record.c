@@ -37,8 +37,10 @@ static int hashes(hn_cli *c, const hn_model *m, json_t *config) {
 }
 
 int hn_record_config(hn_cli *c, const hn_model *m, json_t **config) {
-    static const char *const not_the_run[] = { "resume",   "allow_tier_change", "quiet", "help",   "config",
-                                               "rollback", "to_round",          "show",  "dry_run" };
+    static const char *const not_the_run[] = {
+        "resume",   "allow_tier_change", "quiet", "help",    "config",
+        "rollback", "to_round",          "show",  "dry_run", "threads"
+    };
     hn_buf b = { 0 };
     hn_optset_json(c->opts, &b);
     json_t *j = b.oom || !b.data ? NULL : json_loads(b.data, 0, NULL);
