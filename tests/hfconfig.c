@@ -268,11 +268,16 @@ static void patches(void **state) {
         { "{\"\\u0061\": true, \"b\": false}", "a", "1", "{\"\\u0061\": 1, \"b\": false}" },
         { "{\"a\":true}", "a", "{\"k\":[1,2.0]}",
           "{\"a\":{\n    \"k\": [\n      1,\n      2.0\n    ]\n  }}" },
+        { "{ \"a\": [1, 2],\n  \"b\": \"a\" }\n", "a", NULL, "{ \"b\": \"a\" }\n" },
+        { "{\"b\": 1, \"a\": \"x,}\" , \"c\": 1e3}", "a", NULL, "{\"b\": 1 , \"c\": 1e3}" },
+        { "{\"b\": {\"a\": 1},\n \"a\": 2\n}", "a", NULL, "{\"b\": {\"a\": 1}\n}" },
+        { "{ \"a\": 2 }", "a", NULL, "{  }" },
+        { "{\"b\": 1}", "a", NULL, "{\"b\": 1}" },
     };
     for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
         hn_buf b = { 0 };
         hn_err e = { 0 };
-        json_t *v = json_loads(t[i].value, JSON_DECODE_ANY, NULL);
+        json_t *v = t[i].value ? json_loads(t[i].value, JSON_DECODE_ANY, NULL) : NULL;
         assert_int_equal(hn_json_patch(&b, t[i].text, strlen(t[i].text), t[i].key, v, &e), HN_OK);
         assert_string_equal(b.data, t[i].want);
         json_decref(v);

@@ -58,6 +58,7 @@ broken && echo '{"eos_token_id": 0}' >t/generation_config.json &&
     says 3 '^FAIL  vocabulary  the tokenizer has ids up to 279, .* have 270 rows' doctor --model t &&
     broken && printf '{{ nothing.here.at.all }}' >t/chat_template.jinja && says 3 '^FAIL  template' doctor --model t &&
     broken && printf '{%% for m in messages %%}{{ m.content }}{%% endfor %%}' >t/chat_template.jinja && says 3 '^FAIL  end of turn' doctor --model t &&
+    says 3 '^warn  template    two that differ: chat_template.jinja is used' doctor --model t &&
     broken && head -c 2000 m/model.safetensors >t/model.safetensors && says 3 '^FAIL  weights     t/model.safetensors' doctor --model t &&
     broken && rm t/tokenizer* && says 3 '^FAIL  tokenizer' doctor --model t && says 3 '^FAIL  config      nowhere' doctor --model nowhere
 end $?

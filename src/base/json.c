@@ -157,6 +157,13 @@ int hn_json_patch(hn_buf *out, const char *text, size_t n, const char *key, cons
         size_t v = skip_space(text, n, skip_space(text, n, kend) + 1),
                vend = skip_value(text, n, v); /* past ':' */
         if (key_is(text, k, kend, key)) {
+            if (!value) { /* with the comma before it, or after it */
+                size_t next = skip_space(text, n, vend);
+                if (!any && next < n && text[next] == ',') last = k, vend = skip_space(text, n, next + 1);
+                hn_buf_add(out, text, last);
+                hn_buf_add(out, text + vend, n - vend);
+                goto done;
+            }
             hn_buf_add(out, text, v);
             print_value(out, value, 1);
             hn_buf_add(out, text + vend, n - vend);
@@ -166,6 +173,10 @@ int hn_json_patch(hn_buf *out, const char *text, size_t n, const char *key, cons
         last = vend;
         i = skip_space(text, n, vend);
         if (i < n && text[i] == ',') i = skip_space(text, n, i + 1);
+    }
+    if (!value) {
+        hn_buf_add(out, text, n);
+        goto done;
     }
     hn_buf_add(out, text, last);
     hn_buf_str(out, any ? ",\n  " : "\n  ");

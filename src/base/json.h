@@ -17,7 +17,8 @@ int hn_json_read(json_t **j, const char *path, hn_err *e);
 int hn_json_print(hn_buf *b, const json_t *j);
 
 /* Sets top-level `key` of the JSON object in `text` to `value` and appends the result to `out`: an existing
- * value is replaced where it stands, a new key goes to the end, all other bytes are copied as they are. */
+ * value is replaced where it stands, a new key goes to the end, all other bytes are copied as they are.  A
+ * value of NULL takes the key out. */
 int hn_json_patch(hn_buf *out, const char *text, size_t n, const char *key, const json_t *value, hn_err *e);
 
 /* Typed access for settings.  A key that is absent or null leaves *x as the caller set it; a value of another

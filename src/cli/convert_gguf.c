@@ -85,7 +85,7 @@ static int open_vocab(vocab *v, hn_tok **t, const hn_hfdir *d, hn_cli *c) {
     if (!rc && v->l.n > hn_hfdir_config(d)->vocab_size)
         rc = hn_fail(&c->err, HN_EPARSE, "%s: the tokenizer has %d ids and config.json's vocab_size is %d",
                      dir, v->l.n, hn_hfdir_config(d)->vocab_size);
-    if (!rc) rc = hn_model_template_text(dir, &text, &n, &c->err);
+    if (!rc) rc = hn_model_template_text(dir, &text, &n, NULL, &c->err);
     if (!rc && text && !(v->l.chat_template = hn_arena_str(v->a, text, n)))
         rc = hn_fail(&c->err, HN_ENOMEM, "%s: out of memory", dir);
     if (!rc && text && strlen(v->l.chat_template) != n)

@@ -17,7 +17,7 @@ static const hn_opt table[] = {
     { .name = "tokenizer", .help = "folder whose tokenizer the model gets", .type = HN_OPT_STR, .at = offsetof(init_options, tokenizer) },
     { .name = "train_tokenizer", .help = "text file to train a byte-level BPE tokenizer on", .type = HN_OPT_STR, .at = offsetof(init_options, train_tokenizer) },
     { .name = "vocab", .help = "ids of the trained tokenizer", .type = HN_OPT_INT, .at = offsetof(init_options, vocab), .def = 4096, .min = 260, .max = 1e6 },
-    { .name = "chat_template", .help = "Jinja file stored as the model's chat template", .type = HN_OPT_STR, .at = offsetof(init_options, chat_template) },
+    { .name = "chat_template", .help = "Jinja file stored as the model's chat template, in place of the tokenizer's", .type = HN_OPT_STR, .at = offsetof(init_options, chat_template) },
     { 0 },
 };
 /* clang-format on */
@@ -77,15 +77,30 @@ static int weights(void *ctx, int64_t i, hn_st_writer *w, hn_err *e) {
     return hn_st_writer_f32(w, p->value + p->list[i].at, p->list[i].count, e);
 }
 
+/* A template given replaces the tokenizer's own: a model has one. */
+static int set_template(const char *dir, const char *from, hn_err *e) {
+    hn_buf path = { 0 }, config = { 0 };
+    char *text = NULL;
+    size_t n;
+    int rc = hn_path_join(&path, dir, "tokenizer_config.json") ? HN_OK : HN_ENOMEM;
+    if (!rc && hn_path_exists(path.data)) {
+        rc = hn_file_read(path.data, &text, &n, e);
+        if (!rc) rc = hn_json_patch(&config, text, n, "chat_template", NULL, e);
+        if (!rc) rc = hn_file_write(path.data, config.data, config.n, e);
+    }
+    if (!rc)
+        rc = hn_path_join(&path, dir, "chat_template.jinja") ? hn_file_copy(from, path.data, e) : HN_ENOMEM;
+    if (rc == HN_ENOMEM) hn_fail(e, rc, "no memory for a chat template");
+    hn_free(text);
+    hn_buf_free(&path);
+    hn_buf_free(&config);
+    return rc;
+}
+
 static int others(void *ctx, const char *dir, hn_err *e) {
     const parts *x = ctx;
-    hn_buf path = { 0 };
     int rc = hn_tok_save(x->tok, dir, e);
-    if (!rc && x->chat_template)
-        rc = hn_path_join(&path, dir, "chat_template.jinja") ? hn_file_copy(x->chat_template, path.data, e)
-                                                             : hn_fail(e, HN_ENOMEM, "no memory for a path");
-    hn_buf_free(&path);
-    return rc;
+    return rc || !x->chat_template ? rc : set_template(dir, x->chat_template, e);
 }
 
 static int save(hn_cli *c, const parts *x, const json_t *json) {

@@ -18,6 +18,11 @@ int hn_cli_model(hn_cli *c, hn_model **m) {
                 c->common.model, hn_arch_name(k->arch), 1e-6 * (double)(*m)->net.params.count, k->n_layer,
                 (long long)(*m)->net.vocab, hn_cli_prec(c) == HN_PREC_BF16 ? "bf16" : "f32",
                 hn_cpu_tier_name(), hn_pool_threads());
+    if ((*m)->two_templates)
+        hn_cli_note(c,
+                    "warning: %s has two chat templates that differ: chat_template.jinja is used, the one in "
+                    "tokenizer_config.json is not",
+                    c->common.model);
     return HN_OK;
 }
 

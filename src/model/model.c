@@ -76,30 +76,43 @@ static int template_of_config(const char *path, char **text, hn_err *e) {
     return rc;
 }
 
-int hn_model_template_text(const char *dir, char **text, size_t *n, hn_err *e) {
+static bool same_template(const char *a, size_t n, const char *b) { /* but for newlines at the end */
+    size_t m = strlen(b);
+    while (n && a[n - 1] == '\n') n--;
+    while (m && b[m - 1] == '\n') m--;
+    return n == m && !memcmp(a, b, n);
+}
+
+int hn_model_template_text(const char *dir, char **text, size_t *n, bool *differ, hn_err *e) {
     hn_buf path = { 0 };
-    int rc = HN_OK;
+    char *other = NULL;
+    bool jinja = false;
     *text = NULL;
     *n = 0;
-    if (!hn_path_join(&path, dir, "chat_template.jinja")) goto oom;
-    if (hn_path_exists(path.data)) {
-        rc = hn_file_read(path.data, text, n, e);
-    } else {
-        if (!hn_path_join(&path, dir, "tokenizer_config.json")) goto oom;
-        rc = template_of_config(path.data, text, e);
-        *n = *text ? strlen(*text) : 0;
+    int rc = hn_path_join(&path, dir, "chat_template.jinja") ? HN_OK : HN_ENOMEM;
+    if (!rc && (jinja = hn_path_exists(path.data))) rc = hn_file_read(path.data, text, n, e);
+    if (!rc && !hn_path_join(&path, dir, "tokenizer_config.json")) rc = HN_ENOMEM;
+    if (rc == HN_ENOMEM) hn_fail(e, rc, "no memory for the chat template of %s", dir);
+    if (!rc && (!jinja || differ)) rc = template_of_config(path.data, &other, e);
+    if (differ) *differ = jinja && other && !same_template(*text, *n, other);
+    if (!rc && !jinja) {
+        *text = other;
+        *n = other ? strlen(other) : 0;
+        other = NULL;
     }
+    if (rc) {
+        hn_free(*text);
+        *text = NULL;
+    }
+    hn_free(other);
     hn_buf_free(&path);
     return rc;
-oom:
-    hn_buf_free(&path);
-    return hn_fail(e, HN_ENOMEM, "no memory for a path");
 }
 
 static int open_template(hn_model *m, const char *dir, hn_err *e) {
     char *text, name[400];
     size_t n;
-    int rc = hn_model_template_text(dir, &text, &n, e);
+    int rc = hn_model_template_text(dir, &text, &n, &m->two_templates, e);
     snprintf(name, sizeof name, "%.370s: chat template", dir);
     if (!rc && text) rc = hn_tmpl_new(&m->tmpl, text, n, name, e);
     hn_free(text);

@@ -9,9 +9,10 @@
 
 typedef struct hn_model {
     hn_transformer net;
-    hn_tok *tok;   /* NULL only for a directory without a tokenizer */
-    hn_tmpl *tmpl; /* NULL: no chat template */
-    char *dir;     /* where it was read from: config and tokenizer files are carried over on save */
+    hn_tok *tok;        /* NULL only for a directory without a tokenizer */
+    hn_tmpl *tmpl;      /* NULL: no chat template */
+    bool two_templates; /* chat_template.jinja, which is used, and another in tokenizer_config.json */
+    char *dir;          /* where it was read from: config and tokenizer files are carried over on save */
     hn_gencfg gencfg;
     int32_t stop[HN_EOS_MAX +
                  2]; /* ids that end an answer: generation_config's, else config's, else the tokenizer's */
@@ -33,9 +34,10 @@ int hn_model_load(hn_model *m, const char *dir, hn_err *e);
 /* Writes an ordinary directory, in one step (hn_hfdir_save).  more: further files before it gets its name. */
 int hn_model_save(const hn_model *m, const char *dir, hn_st_dtype dtype, bool replace,
                   int (*more)(void *ctx, const char *dir, hn_err *e), void *ctx, hn_err *e);
-/* The chat template of a directory, from chat_template.jinja or tokenizer_config.json; *text is the caller's
- * (hn_free), NULL where there is none. */
-int hn_model_template_text(const char *dir, char **text, size_t *n, hn_err *e);
+/* The chat template of a directory; *text is the caller's (hn_free), NULL where there is none.  As in
+ * `transformers`, chat_template.jinja wins over the one in tokenizer_config.json; *differ (NULL: not wanted)
+ * says that both are there and are not the same. */
+int hn_model_template_text(const char *dir, char **text, size_t *n, bool *differ, hn_err *e);
 /* A second network with a copy of the weights, for a frozen reference. */
 int hn_model_copy(hn_transformer *to, const hn_transformer *from, hn_err *e);
 

@@ -158,6 +158,9 @@ static void template_checks(hn_preflight *p, const hn_model *m) {
         hn_preflight_say(p, HN_FOUND_OK, "template", "", "none: rows and prompts of plain text only");
         return;
     }
+    if (m->two_templates)
+        hn_preflight_say(p, HN_FOUND_WARN, "template", "take chat_template out of tokenizer_config.json",
+                         "two that differ: chat_template.jinja is used, as in transformers");
     rendering r = { 0 }, s = { 0 };
     hn_err e = { 0 }, no_system = { 0 };
     if (render(m, plain, &r, &e)) {
