@@ -23,6 +23,23 @@ begin init
     cmp -s m/model.safetensors m2/model.safetensors && grep -q my_own_key m/config.json
 end $?
 
+# A template that is given is the only one of the model; of two that differ the file wins, with a warning.
+begin init_template
+printf 'Q{%% for m in messages %%}{{ m.content }}{%% endfor %%}' >q.jinja &&
+    for from in "--train-tokenizer text --vocab 300" "--tokenizer m"; do
+        rm -rf m3 && "$hone" init --config config.json $from --chat_template q.jinja --out m3 --quiet >/dev/null &&
+            cmp -s q.jinja m3/chat_template.jinja && grep -q chat_template m/tokenizer_config.json &&
+            ! grep -q chat_template m3/tokenizer_config.json && grep -q '"pad_token"' m3/tokenizer_config.json || break
+        "$hone" generate --model m3 --chat --prompt x --max_new_tokens 1 2>&1 >/dev/null | grep -q "two chat templates" && break
+        cp m/tokenizer_config.json m3/ &&
+            "$hone" generate --model m3 --chat --prompt x --max_new_tokens 1 2>&1 >/dev/null | grep -q "two chat templates" || break
+        rm m3/chat_template.jinja &&
+            "$hone" generate --model m3 --chat --prompt x --max_new_tokens 1 2>&1 >/dev/null | grep -q "two chat templates" && break
+        templates=$((${templates:-0} + 1))
+    done
+[ "$templates" = 2 ]
+end $?
+
 begin gguf_there_and_back
 said() { "$hone" generate --model "$1" --prompt "Q: Tom has 3" --temperature 0 --max_new_tokens 40 --quiet; }
 "$hone" convert --to gguf --model m --out m.gguf --quiet | grep -q "20 tensors in f32, 300 tokens (smollm); read again" &&
@@ -63,6 +80,16 @@ dataset_name: rows.jsonl
 max_steps: 2
 learning_rate: 1.0e-4
 Y
+end $?
+
+# In the order of the file: the first rows are the first update, and the second epoch is like the first.
+begin sft_in_order
+order() { rm -rf o_$1 && "$hone" sft --model m --data $2 --out o_$1 --per_device_train_batch_size 5 --max_steps $3 --save_steps 0 \
+    --learning_rate 1e-3 --train_sampling_strategy ${4:-sequential} --quiet >/dev/null; }
+head -n 5 rows.jsonl >five.jsonl && head -n 10 rows.jsonl >ten.jsonl && cat ten.jsonl ten.jsonl >twice.jsonl &&
+    order a rows.jsonl 1 && order b five.jsonl 1 && cmp -s o_a/model.safetensors o_b/model.safetensors &&
+    order c ten.jsonl 4 && order d twice.jsonl 4 && cmp -s o_c/model.safetensors o_d/model.safetensors &&
+    order e rows.jsonl 1 random && ! cmp -s o_a/model.safetensors o_e/model.safetensors
 end $?
 
 begin dpo_and_grpo_run

@@ -23,7 +23,7 @@ typedef struct {
     int64_t num_generations, train_items, eval_items;
     bool resume, allow_tier_change, train_on_prompt, dry_run, save_check;
     const char *learner;
-    int save_dtype;
+    int save_dtype, train_sampling_strategy;
 } learn_options;
 
 /* clang-format off */
@@ -45,6 +45,11 @@ static const hn_opt run_table[] = {
     { .name = "task", .help = "a task (hone help tasks): its worked solutions for sft, its verifier for rollouts; evaluation of both",
       .type = HN_OPT_STR, AT(task) },
     { .name = "eval_items", .help = "items of the task's gate split an evaluation asks", .type = HN_OPT_INT, AT(eval_items), .def = 200, .min = 1, .max = 1e6 },
+    { 0 },
+};
+static const hn_opt order_table[] = {
+    { .name = "train_sampling_strategy", .help = "rows in a new order every epoch, or in that of the file", .type = HN_OPT_ENUM,
+      AT(train_sampling_strategy), .choices = "random|sequential" },
     { 0 },
 };
 static const hn_opt solved_table[] = {
@@ -193,6 +198,7 @@ static int open_data(learner *l, double *per_epoch) {
                      "(with --overlong)",
                      (long long)l->data.longest, hn_transformer_max_len(&l->model->net));
     if (rc) return rc;
+    l->data.sequential = l->o.train_sampling_strategy == 1;
     int64_t batch = batch_rows(l);
     *per_epoch = (double)hn_dataset_batches(&l->data, batch);
     tell(l, "batch",
@@ -503,6 +509,7 @@ static int add_tables(learner *l) {
     if (!rc) rc = hn_cli_add(c, "Run", run_table, &l->o);
     if (!rc && rollouts) rc = hn_cli_add(c, "Rollouts", rollout_table, &l->o);
     if (!rc && !rollouts) rc = hn_cli_add(c, "Data", hn_load_opts, &l->o.load);
+    if (!rc && !rollouts) rc = hn_cli_add(c, "Order of rows", order_table, &l->o);
     if (!rc && !rollouts) rc = hn_cli_add(c, "Columns", hn_table_opts, &l->o.load.table);
     if (!rc && !rollouts) rc = hn_cli_add(c, "A task's solutions as data", solved_table, &l->o);
     if (!rc && !rollouts) l->o.ask = (hn_ask_config){ .max_completion_length = 256, .slots = 64 };

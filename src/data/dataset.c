@@ -89,7 +89,9 @@ int hn_dataset_batch(const hn_dataset *d, uint64_t seed, int64_t batch, int64_t 
     int64_t per = hn_dataset_batches(d, size), epoch = batch / per, first = batch % per * size;
     int rc = HN_OK;
     for (int64_t i = first; i < first + size && i < d->n_row && !rc; i++) {
-        int64_t at = (int64_t)hn_permute(seed, hn_key(11, (uint64_t)epoch), (uint64_t)d->n_row, (uint64_t)i);
+        int64_t at = i;
+        if (!d->sequential)
+            at = (int64_t)hn_permute(seed, hn_key(11, (uint64_t)epoch), (uint64_t)d->n_row, (uint64_t)i);
         rc = hn_dataset_trees(d, &at, 1, f, e);
     }
     return rc;

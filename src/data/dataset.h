@@ -22,6 +22,7 @@ typedef struct hn_dataset {
     uint8_t *act; /* 1: the learner is trained on this token */
     hn_datarow *row;
     int64_t n_token, n_row, n_act, longest, cap_token, cap_act, cap_row;
+    bool sequential; /* every epoch takes the rows in their order, not in a new one */
 } hn_dataset;
 void hn_dataset_release(hn_dataset *d);
 
