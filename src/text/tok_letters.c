@@ -84,7 +84,7 @@ static size_t cluster(tok_view v, size_t i) {
     if (len < 0) return i + (size_t)-len;
     for (i += (size_t)len; i < v.n; i += (size_t)len, cp = next) {
         len = hn_utf8_get(v.s + i, v.n - i, &next);
-        if (len < 0 || utf8proc_grapheme_break_stateful(cp, next, &state)) break;
+        if (len < 0 || (utf8proc_grapheme_break_stateful(cp, next, &state) && !hn_uni_extends(next))) break;
     }
     return i;
 }

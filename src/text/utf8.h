@@ -19,9 +19,12 @@ bool hn_uni_punct(int32_t cp);   /* general category P, and all signs of ASCII *
 bool hn_uni_mark9(int32_t cp);   /* general category M in Unicode 9 */
 bool hn_uni_word(int32_t cp);    /* Alphabetic, marks, decimal digits, connectors, joiners */
 
-/* Characters whose combining class or decomposition came after Unicode 9.  The reference library
- * normalizes by the tables of Unicode 9, and what it leaves alone has to stay. */
+/* Characters whose combining class or decomposition (compatible ones too) came after Unicode 9.  The
+ * reference library normalizes by the tables of Unicode 9, and what it leaves alone has to stay. */
 bool hn_uni_after9(int32_t cp);
+
+/* Marks that Unicode 16 and 17 added and that never begin a cluster of characters. */
+bool hn_uni_extends(int32_t cp);
 
 /* Characters of general category L, N or M that are newer than Unicode 14, up to 16, as n ranges: patterns
  * must cut the same text in the same way whatever version of Unicode the library knows. */

@@ -121,7 +121,8 @@ def main():
     texts = ["", " ", "  ", "Hello world", " Hello  world ", "don't DON'T 'ſ we'll", "12345 6 78\n\n\n x", "[L]  [R]  [LR] a word.words",
              "  <|im_start|> user <tool>x<|im_end|>\n", "\uac00\u11a7", "a\U0001e2ae\u0316", "\U00011935\U00011930",
              "[R]\x85\xa0\u3000x", "x\u180e [L]y", "\U0002ebf0\U00031350a", "\U00010d401\U00011de0 ", "_word word\u0301 word-",
-             "a\u1c89b\u1c8a", "\x85\u2003\n x\u180e"]
+             "a\u1c89b\u1c8a", "\x85\u2003\n x\u180e", "\u32ff\uab69 \U0001f16c\U0001fbf5 \ua7f2\U00010781\U0001ccd6",
+             "x\u1cf2y\u1cf3z\u1ace", "e\u0301\u1ae7 e\u0301\U00011b61 e\u0301\U00010d69 e\u0301x"]
     texts += [t for t in nasty.many(SEED, 900, tags) if "\0" not in t and len(t.encode()) < 80][:58]
     rows = [(k, "bytes", t) for k, t in families.byte_families(*byte_model).items()]
     rows += [(k, "meta", t) for k, t in families.meta_families(*meta_model).items()]
