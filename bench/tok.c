@@ -1,8 +1,7 @@
 /* tok.c - how fast texts become ids, against the `tokenizers` library (tools/bench_tok.sh runs both).
  *
- * usage: b_tok FOLDER TEXT SECONDS [whole]     prints MB of text a second of processor time
- * The lines of TEXT are encoded one by one, again and again; `whole`: the file without its spaces, as one
- * line. */
+ * usage: b_tok FOLDER TEXT SECONDS     prints MB of text a second of processor time
+ * The lines of TEXT are encoded one by one, again and again. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -11,13 +10,6 @@
 #include "text/tokenizer.h"
 
 static double cpu(void) { return (double)clock() / CLOCKS_PER_SEC; }
-
-static size_t without_space(char *s, size_t n) {
-    size_t m = 0;
-    for (size_t i = 0; i < n; i++)
-        if (!strchr(" \t\r\n", s[i]) || !s[i]) s[m++] = s[i];
-    return m;
-}
 
 static int encode_lines(const hn_tok *t, const char *s, size_t n, hn_ids *ids, hn_err *e) {
     const char *end = s + n;
@@ -38,14 +30,13 @@ int main(int argc, char **argv) {
     char *text;
     size_t n, done = 0;
     if (argc < 4) {
-        fprintf(stderr, "usage: %s FOLDER TEXT SECONDS [whole]\n", argv[0]);
+        fprintf(stderr, "usage: %s FOLDER TEXT SECONDS\n", argv[0]);
         return 2;
     }
     if (hn_tok_open(&t, argv[1], &e) || hn_file_read(argv[2], &text, &n, &e)) {
         fprintf(stderr, "%s\n", e.msg);
         return 1;
     }
-    if (argc > 4) n = without_space(text, n);
     double start = cpu(), took;
     do {
         if (encode_lines(t, text, n, &ids, &e)) {

@@ -22,13 +22,26 @@ median() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }
 
 "$python" "$here/bench/rivals_tok.py" make "$tmp" "$text" || exit 1
 status=0
-for kind in gpt2 qwen2 llama unigram; do
-    ours= theirs=
+ours() { "$build/bench/b_tok" "$tmp/$1" "$2" "$3"; }
+theirs() { "$python" "$here/bench/rivals_tok.py" "$tmp/$1" "$2" "$3"; }
+row() { echo "$1 $2 $3 $(awk "BEGIN { printf \"%.2f\", $2 / $3 }") $4"; }
+for kind in gpt2 qwen2 llama3 smollm2 llama unigram; do
+    o= r=
     for i in 1 2 3; do
-        ours="$ours $("$build/bench/b_tok" "$tmp/$kind" "$text" "$seconds")" || status=1
-        theirs="$theirs $("$python" "$here/bench/rivals_tok.py" "$tmp/$kind" "$text" "$seconds")" || status=1
+        o="$o $(ours $kind "$text" "$seconds")" || status=1
+        r="$r $(theirs $kind "$text" "$seconds")" || status=1
     done
-    o=$(median $ours) r=$(median $theirs)
-    echo "tok/$kind $o $r $(awk "BEGIN { printf \"%.2f\", $o / $r }") 1.0"
+    row "tok/$kind" "$(median $o)" "$(median $r)" 1.0
+done
+# one line of 10 MB, as it comes: a text, one letter, letters without a space; the last against a tenth of itself, where
+# merging in n log n gives about 0.8 and quadratic merging 0.1
+for kind in gpt2 qwen2 llama3 llama; do
+    for line in line letter mixed; do
+        o=$(ours $kind "$tmp/$line" 0) || status=1
+        r=$(theirs $kind "$tmp/$line" 0) || status=1
+        row "tok/10MB-$line/$kind" "$o" "$r" 1.0
+    done
+    r=$(ours $kind "$tmp/mixed1" 1) || status=1
+    row "tok/10MB-against-1MB/$kind" "$o" "$r" 0.5
 done
 exit $status
