@@ -93,6 +93,9 @@ uint64_t hn_permute(uint64_t seed, uint64_t stream, uint64_t n, uint64_t i);
 /* ---- numbers -----------------------------------------------------------------
  * How matrix products read their inputs: as they are, or rounded to bfloat16 (sums always in f32). */
 typedef enum { HN_PREC_F32, HN_PREC_BF16 } hn_prec;
+/* How a model that only answers holds the matrices of its products: as they are, or in blocks of 32 along a
+ * row that share a scale, of 8 or 4 bits a number (Q8_0 and Q4_0 of GGUF). */
+typedef enum { HN_QUANT_NONE, HN_QUANT_Q8, HN_QUANT_Q4 } hn_quant;
 /* bfloat16: the upper half of a float, rounded to nearest even; a NaN stays one. */
 static inline uint16_t hn_bf16(float x) {
     uint32_t u;

@@ -18,6 +18,7 @@ static const char *const names[] = { "c", "avx2", "avx512", "amx" };
 enum { N_TIER = sizeof names / sizeof *names };
 
 static hn_tier best = HN_TIER_C, tier = HN_TIER_C;
+static bool vnni;
 static char lacking[160]; /* what the tier above `best` would need */
 static char why[256] = "the processor was not probed: plain C";
 
@@ -64,6 +65,7 @@ static hn_tier probe(hn_buf *found) {
     const need avx2[] = { { "vectors saved by the kernel", (os & 0x6) == 0x6 },
                           { "avx", bit(c0, 28) },
                           { "fma", bit(c0, 12) },
+                          { "f16c", bit(c0, 29) },
                           { "avx2", seven && bit(b, 5) } };
     const need avx512[] = { { "wide vectors saved by the kernel", (os & 0xe0) == 0xe0 },
                             { "avx512f", bit(b, 16) },
@@ -72,19 +74,23 @@ static hn_tier probe(hn_buf *found) {
                             { "avx512vl", bit(b, 31) } };
     const need amx[] = { { "tiles saved by the kernel", (os >> 17 & 3) == 3 },
                          { "avx512_bf16", bit(a1, 5) },
+                         { "avx512_vnni", bit(c, 11) },
                          { "amx_bf16", bit(d, 22) },
+                         { "amx_int8", bit(d, 25) },
                          { "amx_tile", bit(d, 24) },
                          { "tiles of 16 x 64 bytes", bit(d, 24) && palette_fits() } };
-    if (!all_there(avx2, 4)) return HN_TIER_C;
-    hn_buf_str(found, "avx2 fma");
+    if (!all_there(avx2, 5)) return HN_TIER_C;
+    hn_buf_str(found, "avx2 fma f16c");
     if (!all_there(avx512, 5)) return HN_TIER_AVX2;
     hn_buf_str(found, " avx512f/dq/bw/vl");
-    if (!all_there(amx, 5)) return HN_TIER_AVX512;
+    vnni = bit(c, 11);
+    if (vnni) hn_buf_str(found, " avx512_vnni");
+    if (!all_there(amx, 7)) return HN_TIER_AVX512;
     if (syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_TILEDATA) != 0) {
         snprintf(lacking, sizeof lacking, "the kernel's leave to use amx");
         return HN_TIER_AVX512;
     }
-    hn_buf_str(found, " avx512_bf16 amx_tile/bf16");
+    hn_buf_str(found, " avx512_bf16 amx_tile/bf16/int8");
     return HN_TIER_AMX;
 }
 #else
@@ -128,6 +134,7 @@ const char *hn_cpu_tier_name(void) { return names[tier]; }
 const char *hn_cpu_why(void) { return why; }
 const char *hn_cpu_missing(void) { return lacking; }
 bool hn_cpu_has(hn_tier t) { return t <= best; }
+bool hn_cpu_vnni(void) { return vnni; }
 
 void hn_cpu_force(hn_tier t) {
     hn_assert(hn_cpu_has(t));

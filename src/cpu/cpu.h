@@ -25,6 +25,8 @@ const char *hn_cpu_why(void);
 /* What the next tier would need and is not here, "avx512bw avx512vl"; "" on the highest. */
 const char *hn_cpu_missing(void);
 bool hn_cpu_has(hn_tier t);
+/* 64-byte vectors have dot products of bytes (AVX512-VNNI).  Tier amx always has them, avx512 may. */
+bool hn_cpu_vnni(void);
 
 /* For tests and tools: continues in tier t, which the machine must have.  No kernel may be running, and
  * packed weights made before must be packed anew. */

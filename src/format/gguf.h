@@ -25,8 +25,8 @@ enum { HN_GGUF_RANK = 4, HN_GGUF_BLOCK = 32 };
 const char *hn_gguf_type_name(uint32_t type);
 /* n numbers (whole blocks) to f32: F32, F16, BF16, Q8_0, Q4_0.  Exact. */
 void hn_gguf_unpack(hn_gguf_type type, const unsigned char *p, int64_t n, float *x);
-/* The other way, rounded to nearest: F32, F16, BF16, Q8_0.  HN_ERANGE: a number that is not finite or too
- * large for F16 or Q8_0 (p is then undefined). */
+/* The other way, rounded to nearest: F32, F16, BF16, Q8_0, Q4_0.  HN_ERANGE: a number that is not finite or
+ * too large for F16, Q8_0 or Q4_0 (p is then undefined). */
 int hn_gguf_pack(hn_gguf_type type, const float *x, int64_t n, unsigned char *p);
 /* Bytes of n numbers in whole blocks; -1: too many, or a block is cut. */
 int64_t hn_gguf_bytes(uint32_t type, int64_t n);

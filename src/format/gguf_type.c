@@ -89,6 +89,28 @@ static bool pack_q8(const float *x, unsigned char *p) {
     return true;
 }
 
+/* As ggml does it: the number furthest from 0 becomes -8 exactly; the others are rounded to nearest, halves
+ * upward, and those beyond 7 are 7. */
+static bool pack_q4(const float *x, unsigned char *p) {
+    enum { HALF = HN_GGUF_BLOCK / 2 };
+    float far = 0;
+    int q[HN_GGUF_BLOCK];
+    for (int i = 0; i < HN_GGUF_BLOCK; i++) {
+        if (!isfinite(x[i])) return false;
+        if (fabsf(x[i]) > fabsf(far)) far = x[i];
+    }
+    float d = far / -8, inverse = d != 0 && isfinite(1 / d) ? 1 / d : 0;
+    uint16_t h = hn_f16_from_f32(d);
+    if (!isfinite(hn_f16_to_f32(h))) return false;
+    half_put(p, h);
+    for (int i = 0; i < HN_GGUF_BLOCK; i++) {
+        q[i] = (int)(x[i] * inverse + 8.5f);
+        if (q[i] > 15) q[i] = 15;
+    }
+    for (int i = 0; i < HALF; i++) p[2 + i] = (unsigned char)(q[i] | q[i + HALF] << 4);
+    return true;
+}
+
 int hn_gguf_pack(hn_gguf_type type, const float *x, int64_t n, unsigned char *p) {
     hn_assert(hn_gguf_bytes(type, n) >= 0);
     switch (type) {
@@ -108,6 +130,10 @@ int hn_gguf_pack(hn_gguf_type type, const float *x, int64_t n, unsigned char *p)
     case HN_GGUF_Q8_0:
         for (; n > 0; n -= HN_GGUF_BLOCK, x += HN_GGUF_BLOCK, p += 2 + HN_GGUF_BLOCK)
             if (!pack_q8(x, p)) return HN_ERANGE;
+        return HN_OK;
+    case HN_GGUF_Q4_0:
+        for (; n > 0; n -= HN_GGUF_BLOCK, x += HN_GGUF_BLOCK, p += 2 + HN_GGUF_BLOCK / 2)
+            if (!pack_q4(x, p)) return HN_ERANGE;
         return HN_OK;
     default: hn_assert(!"a type that is packed"); return HN_EUNSUP;
     }
