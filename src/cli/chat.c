@@ -89,5 +89,5 @@ const hn_command hn_command_chat = {
     "talk to a model\n"
     "usage: hone chat --model DIR [--system TEXT] [--temperature 0.7]\n\n"
     "One message a line; the model's chat template renders the conversation. Reads a pipe as well.",
-    run
+    run, .answers = true
 };

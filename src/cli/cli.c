@@ -68,6 +68,10 @@ static const hn_opt common[] = {
     { "threads", "threads to compute with; 0: one per core", HN_OPT_INT, FIELD(threads), .min = 0,
       .max = 4096 },
     { "dtype", "numbers of matrix products", HN_OPT_ENUM, FIELD(dtype), .choices = "f32|bf16|auto" },
+    { "weights",
+      "how matrices are held to answer: as --dtype says, or in blocks of 32 numbers, 8 or 4 bits each "
+      "(generate, chat, eval, score)",
+      HN_OPT_ENUM, FIELD(weights), .choices = "full|q8|q4" },
     { "chat_template_kwargs", "further variables of the chat template, as {\"enable_thinking\": false}",
       HN_OPT_STR, FIELD(template_kwargs) },
     { "template_date", "the day a chat template that asks for today sees, YYYY-MM-DD", HN_OPT_STR,
@@ -123,6 +127,12 @@ int hn_cli_ready(hn_cli *c) {
     if (rc) return rc;
     if (!c->command->words && hn_optset_words(c->opts, &w))
         return hn_cli_usage(c, "\"%s\" is neither an option (they begin with --) nor the value of one", w[0]);
+    if (c->common.weights && !c->command->answers)
+        return hn_cli_usage(
+            c,
+            "--weights %s is for commands whose model only answers (generate, chat, eval, score): "
+            "hone %s reads its weights as they are",
+            c->common.weights == HN_QUANT_Q8 ? "q8" : "q4", c->command->name);
     quiet = c->common.quiet;
     for (int i = 0, n = hn_optset_warnings(c->opts, &w); i < n; i++)
         fprintf(stderr, "hone %s: warning: %s\n", c->command->name, w[i]);

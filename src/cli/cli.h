@@ -33,6 +33,7 @@ typedef struct hn_command {
                          algorithm of that name has it */
     int (*run)(int argc, char **argv); /* words after the command's name; returns an exit code */
     bool words;                        /* it takes words that are no options */
+    bool answers;                      /* its model only answers: --weights */
 } hn_command;
 
 #define HN_COMMAND(name) extern const hn_command hn_command_##name;
@@ -51,6 +52,7 @@ typedef struct hn_common {
     const char *model, *data, *out, *config;
     int64_t seed, threads;
     int dtype;                                   /* 0 f32, 1 bf16, 2 auto */
+    int weights;                                 /* hn_quant */
     const char *template_kwargs, *template_date; /* of the chat template */
     bool quiet, help;
 } hn_common;

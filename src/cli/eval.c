@@ -122,5 +122,5 @@ const hn_command hn_command_eval = {
     "usage: hone eval --model DIR --task T [--split test] [--items N] [--out answers.jsonl]\n\n"
     "Prints the accuracy with its 95 % Wilson interval. Items the verifier could not judge are counted "
     "apart.",
-    run
+    run, .answers = true
 };

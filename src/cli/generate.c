@@ -210,5 +210,5 @@ const hn_command hn_command_generate = {
     "       hone generate --model DIR --data FILE --out FILE.jsonl [--n 4]\n\n"
     "A stopped run of the second form goes on where it ended when the same command is given again, with the "
     "same answers.",
-    run
+    run, .answers = true
 };

@@ -9,15 +9,19 @@ hn_prec hn_cli_prec(const hn_cli *c) {
 }
 
 int hn_cli_model(hn_cli *c, hn_model **m) {
+    static const char *const few[] = { NULL, "8-bit", "4-bit" };
     int rc = hn_cli_need(c, "model", c->common.model);
-    if (!rc) rc = hn_model_open(m, c->common.model, hn_cli_prec(c), &c->err);
+    if (!rc)
+        rc = hn_model_open_quant(m, c->common.model, hn_cli_prec(c), (hn_quant)c->common.weights, &c->err);
     if (!rc) rc = hn_model_template(*m, c->common.template_kwargs, c->common.template_date, &c->err);
     if (rc) return rc;
     const hn_hfconfig *k = &(*m)->net.cfg;
+    const char *products = c->common.weights                ? few[c->common.weights]
+                           : hn_cli_prec(c) == HN_PREC_BF16 ? "bf16"
+                                                            : "f32";
     hn_cli_note(c, "%s: %s, %.2f M parameters, %d layers, vocabulary %lld; %s products on %s, %d threads",
                 c->common.model, hn_arch_name(k->arch), 1e-6 * (double)(*m)->net.params.count, k->n_layer,
-                (long long)(*m)->net.vocab, hn_cli_prec(c) == HN_PREC_BF16 ? "bf16" : "f32",
-                hn_cpu_tier_name(), hn_pool_threads());
+                (long long)(*m)->net.vocab, products, hn_cpu_tier_name(), hn_pool_threads());
     if ((*m)->two_templates)
         hn_cli_note(c,
                     "warning: %s has two chat templates that differ: chat_template.jinja is used, the one in "

@@ -120,5 +120,5 @@ const hn_command hn_command_score = {
     "log-probabilities of a text or of token ids, as JSON\n"
     "usage: hone score --model DIR (--text TEXT | --ids 1,2,3) [--logits]\n\n"
     "logprobs[i] is the log-probability of token i after those before it; the first has none (null).",
-    run
+    run, .answers = true
 };

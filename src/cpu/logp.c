@@ -28,6 +28,7 @@ void hn_cpu_row_logp(const float *logit, int64_t vocab, int32_t id, double tempe
 typedef struct head {
     const hn_tensor *y;
     const hn_pack *fwd, *bwd; /* of w; NULL: packed on the way */
+    const hn_qpack *q;        /* of w, or NULL */
     const float *h, *w;
     int64_t A, C, vocab;
     hn_prec prec;
@@ -47,7 +48,8 @@ static head head_of(const hn_tensor *y) {
                .vocab = y->attr.i[1],
                .prec = (hn_prec)y->attr.i[0],
                .z = y->work };
-    c.fwd = hn_side_fwd(w, c.prec);
+    c.q = hn_side_q(w);
+    if (!c.q) c.fwd = hn_side_fwd(w, c.prec);
     return c;
 }
 
@@ -57,7 +59,8 @@ static size_t z_bytes(const hn_tensor *y) {
 
 /* z [A, n] = h w[v0..v0+n)^T, rows HN_VCHUNK apart. */
 static void chunk_logits(const head *c) {
-    if (c->fwd) {
+    if (c->q) hn_gemm_q(c->z, HN_VCHUNK, c->h, c->C, c->A, c->q, c->v0, c->v0 + c->n, NULL, c->work);
+    else if (c->fwd) {
         hn_part part = { 0, c->C, c->v0, c->v0 + c->n };
         hn_gemm_part(c->z, HN_VCHUNK, c->h, c->C, 1, c->A, c->fwd, part, NULL, false, c->work);
     } else
@@ -69,6 +72,7 @@ static size_t logits_work(const hn_tensor *y) {
     const hn_tensor *h = y->in[0];
     hn_prec prec = (hn_prec)y->attr.i[0];
     int64_t A = hn_cap_rows(h), C = hn_cols(h);
+    if (hn_side_q(y->in[1])) return hn_room(hn_gemm_q_work(A, C));
     return hn_room(y->in[1]->side ? hn_gemm_packed_work(A, C, 1, prec)
                                   : hn_gemm_work(A, C, HN_VCHUNK, 1, prec));
 }

@@ -34,18 +34,37 @@ int hn_weight_pack_set(void **side, const float *w, int64_t rows, int64_t cols, 
     return rc;
 }
 
+static bool fits_q(const hn_qpack *p, int64_t K, int64_t N, hn_quant q) {
+    return p && p->K == K && p->N == N && p->quant == q;
+}
+
+int hn_weight_pack_quant(void **side, const float *w, int64_t rows, int64_t cols, hn_quant q, hn_err *e) {
+    hn_weight_pack *s = *side;
+    if (!s && !(s = *side = hn_alloc(sizeof *s)))
+        return hn_fail(e, HN_ENOMEM, "out of memory for packed weights");
+    if (!fits_q(s->q, cols, rows, q) || (w && !s->q->data)) {
+        hn_qpack_free(s->q);
+        s->q = NULL;
+        int rc = w ? hn_qpack_new(&s->q, cols, rows, q, e) : hn_qpack_describe(&s->q, cols, rows, q, e);
+        if (rc) return rc;
+    }
+    return w ? hn_qpack_fill(s->q, w, e) : HN_OK;
+}
+
 void hn_weight_pack_free(void *side) {
     hn_weight_pack *s = side;
     if (!s) return;
     hn_pack_free(s->fwd);
     hn_pack_free(s->bwd);
+    hn_qpack_free(s->q);
     hn_free(s);
 }
 
 size_t hn_weight_pack_bytes(const void *side, bool backward) {
     const hn_weight_pack *s = side;
     const hn_pack *p = !s ? NULL : backward ? s->bwd : s->fwd;
-    return p ? hn_big_size(p->bytes) : 0;
+    const hn_qpack *q = s && !backward ? s->q : NULL;
+    return (p ? hn_big_size(p->bytes) : 0) + (q ? hn_big_size(q->bytes) : 0);
 }
 
 const hn_pack *hn_side_fwd(const hn_tensor *w, hn_prec p) {
@@ -61,6 +80,12 @@ const hn_pack *hn_side_bwd(const hn_tensor *w, hn_prec p) {
     return s->bwd;
 }
 
+const hn_qpack *hn_side_q(const hn_tensor *w) {
+    const hn_weight_pack *s = w->side;
+    hn_assert(!s || !s->q || fits_q(s->q, hn_cols(w), w->shape.d[0], s->q->quant));
+    return s ? s->q : NULL;
+}
+
 /* ---- linear ---- */
 static hn_prec prec_of(const hn_tensor *y) { return (hn_prec)y->attr.i[0]; }
 
@@ -71,6 +96,7 @@ static size_t with_weight(const hn_pack *p, int64_t M, int64_t K, int64_t N, hn_
 
 size_t hn_cpu_linear_scratch(const hn_tensor *y) {
     const hn_tensor *x = y->in[0], *w = y->in[1];
+    if (hn_side_q(w)) return hn_gemm_q_work(hn_cap_rows(x), hn_cols(x));
     return with_weight(hn_side_fwd(w, prec_of(y)), hn_cap_rows(x), hn_cols(x), w->shape.d[0], prec_of(y));
 }
 static void bias_slice(void *ctx, int64_t lo, int64_t hi) {
@@ -82,10 +108,12 @@ static void bias_slice(void *ctx, int64_t lo, int64_t hi) {
 int hn_cpu_linear(const hn_tensor *y, hn_err *e) {
     (void)e;
     const hn_tensor *x = y->in[0], *w = y->in[1];
-    const hn_pack *p = hn_side_fwd(w, prec_of(y));
+    const hn_qpack *q = hn_side_q(w);
+    const hn_pack *p = q ? NULL : hn_side_fwd(w, prec_of(y));
     int64_t N = hn_rows(x), C = hn_cols(x), O = hn_cols(y);
     const float *bias = y->in[2] ? y->in[2]->data : NULL;
-    if (p) hn_gemm_packed(y->data, O, x->data, C, 1, N, p, bias, false, y->work);
+    if (q) hn_gemm_q(y->data, O, x->data, C, N, q, 0, O, bias, y->work);
+    else if (p) hn_gemm_packed(y->data, O, x->data, C, 1, N, p, bias, false, y->work);
     else {
         hn_gemm(y->data, O, x->data, C, 1, w->data, 1, C, N, C, O, prec_of(y), false, y->work);
         if (bias) hn_parallel(N, hn_most(1, 8192 / O), bias_slice, (void *)(uintptr_t)y);
@@ -122,6 +150,7 @@ int hn_cpu_linear_w(const hn_tensor *y, hn_err *e) {
 /* ---- rows of logits: the columns of the product that logp forms chunk by chunk ---- */
 size_t hn_cpu_logits_scratch(const hn_tensor *y) {
     const hn_tensor *h = y->in[0];
+    if (hn_side_q(y->in[1])) return hn_gemm_q_work(hn_cap_rows(h), hn_cols(h));
     return with_weight(hn_side_fwd(y->in[1], prec_of(y)), hn_cap_rows(h), hn_cols(h), y->attr.i[1],
                        prec_of(y));
 }
@@ -134,9 +163,11 @@ static void absent_slice(void *ctx, int64_t lo, int64_t hi) {
 int hn_cpu_logits(const hn_tensor *y, hn_err *e) {
     (void)e;
     const hn_tensor *h = y->in[0], *w = y->in[1];
-    const hn_pack *p = hn_side_fwd(w, prec_of(y));
+    const hn_qpack *q = hn_side_q(w);
+    const hn_pack *p = q ? NULL : hn_side_fwd(w, prec_of(y));
     int64_t R = hn_rows(h), C = hn_cols(h), V = hn_cols(y), vocab = y->attr.i[1];
-    if (p) {
+    if (q) hn_gemm_q(y->data, V, h->data, C, R, q, 0, vocab, NULL, y->work);
+    else if (p) {
         hn_part all = { 0, C, 0, vocab };
         hn_gemm_part(y->data, V, h->data, C, 1, R, p, all, NULL, false, y->work);
     } else hn_gemm(y->data, V, h->data, C, 1, w->data, 1, C, R, C, vocab, prec_of(y), false, y->work);

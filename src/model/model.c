@@ -12,7 +12,8 @@ static int load_weights(hn_transformer *net, hn_hfdir *d, hn_err *e) {
         const hn_param *p = &net->params.list[i];
         const hn_st_tensor *t;
         int rc = hn_hfdir_need(d, p->name, p->shape.nd, p->shape.d, &t, e);
-        if (!rc) rc = hn_st_to_f32(t, 0, p->count, net->params.value + p->at, e);
+        if (!rc) rc = hn_st_to_f32(t, 0, p->count, hn_params_place(&net->params, i), e);
+        if (!rc) rc = hn_params_placed(&net->params, i, e);
         if (rc) return rc;
     }
     int rc = hn_hfdir_rest(d, e);
@@ -28,6 +29,7 @@ static bool same_shape(const hn_hfconfig *a, const hn_hfconfig *b) {
 
 int hn_model_load(hn_model *m, const char *dir, hn_err *e) {
     hn_hfdir *d = NULL;
+    hn_assert(!m->net.params.quant);
     int rc = hn_hfdir_open(&d, dir, e);
     if (!rc && !same_shape(hn_hfdir_config(d), &m->net.cfg))
         rc = hn_fail(e, HN_EPARSE, "%s: a model of another shape than %s", dir, m->dir);
@@ -40,6 +42,7 @@ int hn_model_copy(hn_transformer *to, const hn_transformer *from, hn_err *e) {
     int rc = hn_transformer_init(to, &from->cfg, e);
     if (rc) return rc;
     to->vocab = from->vocab;
+    hn_assert(!from->params.quant);
     if ((rc = hn_params_build(&to->params, from->params.backend, from->params.prec, e))) goto fail;
     memcpy(to->params.value, from->params.value, (size_t)from->params.count * sizeof(hn_real));
     if ((rc = hn_params_refresh(&to->params, e))) goto fail;
@@ -173,11 +176,16 @@ int hn_model_settings(hn_model **out, const char *dir, hn_err *e) {
 }
 
 int hn_model_open(hn_model **out, const char *dir, hn_prec prec, hn_err *e) {
+    return hn_model_open_quant(out, dir, prec, HN_QUANT_NONE, e);
+}
+
+int hn_model_open_quant(hn_model **out, const char *dir, hn_prec prec, hn_quant quant, hn_err *e) {
     hn_model *m = hn_alloc(sizeof *m);
     if (!m) return hn_fail(e, HN_ENOMEM, "no memory for a model");
     hn_hfdir *d = NULL;
     int rc = hn_hfdir_open(&d, dir, e);
     if (!rc) rc = take_settings(m, d, dir, e);
+    if (!rc && quant) hn_params_quantize(&m->net.params, quant);
     if (!rc) rc = hn_params_build(&m->net.params, &hn_backend_cpu, prec, e);
     if (!rc) rc = load_weights(&m->net, d, e);
     if (!rc) rc = hn_model_text(m, e);
@@ -217,6 +225,7 @@ static int save_more(void *ctx, const char *dir, hn_err *e) {
 int hn_model_save(const hn_model *m, const char *dir, hn_st_dtype dtype, bool replace,
                   int (*more)(void *ctx, const char *dir, hn_err *e), void *ctx, hn_err *e) {
     const hn_params *p = &m->net.params;
+    hn_assert(!p->quant);
     hn_hftensor *t = hn_alloc((size_t)p->n * sizeof *t);
     if (!t) return hn_fail(e, HN_ENOMEM, "no memory to save %s", dir);
     for (int64_t i = 0; i < p->n; i++) {

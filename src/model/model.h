@@ -23,6 +23,8 @@ typedef struct hn_model {
 
 /* Reads a Hugging Face directory.  prec: how products read their inputs. */
 int hn_model_open(hn_model **m, const char *dir, hn_prec prec, hn_err *e);
+/* The same with its matrices in blocks of few bits, for answering alone (nn/params.h). */
+int hn_model_open_quant(hn_model **m, const char *dir, hn_prec prec, hn_quant quant, hn_err *e);
 void hn_model_close(hn_model *m);
 /* The same in two steps and without weights: config.json and generation_config.json (the parameters are
  * declared and have no memory), then tokenizer and chat template (`tok` is set when only the latter failed).

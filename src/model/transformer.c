@@ -103,7 +103,11 @@ int hn_transformer_init(hn_transformer *m, const hn_hfconfig *c, hn_err *e) {
     m->norm = one(&k, "norm.weight", c->hidden_size, 0);
     k.prefix[0] = 0;
     m->head = c->tied ? m->embed : one(&k, "lm_head.weight", c->vocab_size, c->hidden_size);
-    if (!k.oom) return HN_OK;
+    if (!k.oom) {
+        m->params.weight[m->embed].rows = true;
+        m->params.weight[m->head].finest = true; /* errors in the logits are not averaged by later layers */
+        return HN_OK;
+    }
 oom:
     hn_transformer_release(m);
     return hn_fail(e, HN_ENOMEM, "no memory to declare the model's parameters");

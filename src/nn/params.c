@@ -20,6 +20,7 @@ int hn_params_weight(hn_params *p, int first, int n, bool packed) {
     if (hn_grow(&p->weight, &p->cap_weight, p->n_weight + 1, sizeof *p->weight)) return HN_ENOMEM;
     hn_weight *w = &p->weight[p->n_weight];
     *w = (hn_weight){ .shape = p->list[first].shape, .at = p->list[first].at, .packed = packed };
+    w->first = first, w->n = n;
     for (int i = 1; i < n; i++) {
         const hn_shape *s = &p->list[first + i].shape;
         hn_assert(s->nd == w->shape.nd && (s->nd < 2 || s->d[1] == w->shape.d[1]));
@@ -28,7 +29,9 @@ int hn_params_weight(hn_params *p, int first, int n, bool packed) {
     return (int)p->n_weight++;
 }
 
-size_t hn_params_block(const hn_params *p) { return (size_t)p->count * sizeof(hn_real); }
+static int64_t held(const hn_params *p) { return p->quant ? p->held : p->count; }
+
+size_t hn_params_block(const hn_params *p) { return (size_t)held(p) * sizeof(hn_real); }
 
 size_t hn_params_packed(const hn_params *p, bool backward) {
     size_t n = 0;
@@ -40,11 +43,68 @@ size_t hn_params_packed(const hn_params *p, bool backward) {
 int hn_params_build(hn_params *p, const hn_backend *b, hn_prec prec, hn_err *e) {
     p->backend = b;
     p->prec = prec;
+    hn_assert(!p->quant || b->side_quant);
     p->value = hn_big_alloc(hn_params_block(p));
-    return p->value ? HN_OK : hn_fail(e, HN_ENOMEM, "no memory for %lld parameters", (long long)p->count);
+    if (p->value && p->quant) p->staged = hn_big_alloc((size_t)p->most_staged * sizeof(hn_real));
+    return p->value && (p->staged || !p->quant)
+               ? HN_OK
+               : hn_fail(e, HN_ENOMEM, "no memory for %lld parameters", (long long)p->count);
+}
+
+static void drop_staged(hn_params *p) {
+    hn_big_free(p->staged, (size_t)p->most_staged * sizeof(hn_real));
+    p->staged = NULL;
+}
+
+static hn_weight *weight_of(const hn_params *p, int64_t i) {
+    for (int64_t k = 0; k < p->n_weight; k++)
+        if (i >= p->weight[k].first && i < p->weight[k].first + p->weight[k].n) return &p->weight[k];
+    return NULL;
+}
+
+void hn_params_quantize(hn_params *p, hn_quant q) {
+    hn_assert(!p->value && !p->described && !p->quant && q);
+    p->quant = q;
+    for (int64_t i = 0; i < p->n; i++) {
+        hn_param *x = &p->list[i];
+        hn_weight *w = weight_of(p, i);
+        bool alone = w && w->packed && !w->rows;
+        x->at = alone ? -1 : p->held;
+        if (w && i == w->first) w->at = x->at;
+        if (!alone) p->held += x->count;
+        int64_t size = alone ? w->shape.d[0] * w->shape.d[1] : 0;
+        if (size > p->most_staged) p->most_staged = size;
+    }
+}
+
+/* Numbers of the weight that lie before parameter i. */
+static int64_t before(const hn_params *p, const hn_weight *w, int64_t i) {
+    int64_t n = 0;
+    for (int64_t k = w->first; k < i; k++) n += p->list[k].count;
+    return n;
+}
+
+hn_real *hn_params_place(hn_params *p, int64_t i) {
+    const hn_param *x = &p->list[i];
+    return x->at >= 0 ? p->value + x->at : p->staged + before(p, weight_of(p, i), i);
+}
+
+static int quantize(const hn_params *p, hn_weight *w, const hn_real *value, hn_err *e) {
+    hn_quant q = w->finest ? HN_QUANT_Q8 : p->quant;
+    int rc = p->backend->side_quant(&w->side, value, w->shape.d[0], w->shape.d[1], q, e);
+    return rc ? hn_fail_in(e, "%s", p->list[w->first].name), rc : rc;
+}
+
+int hn_params_placed(hn_params *p, int64_t i, hn_err *e) {
+    hn_weight *w = weight_of(p, i);
+    bool whole = p->quant && w && w->packed && i == w->first + w->n - 1;
+    int rc = whole ? quantize(p, w, w->at >= 0 ? p->value + w->at : p->staged, e) : HN_OK;
+    if (!rc && p->quant && i == p->n - 1) drop_staged(p);
+    return rc;
 }
 
 int hn_params_train(hn_params *p, hn_err *e) {
+    hn_assert(!p->quant);
     hn_real **block[] = { &p->grad, &p->moment[0], &p->moment[1] };
     for (int i = 0; i < 3; i++) {
         if (!*block[i]) *block[i] = hn_big_alloc(hn_params_block(p));
@@ -68,6 +128,7 @@ int hn_params_describe(hn_params *p, const hn_backend *b, hn_prec prec, bool tra
 void hn_params_release(hn_params *p) {
     for (int64_t i = 0; i < p->n_weight; i++)
         if (p->weight[i].side) p->backend->side_free(p->weight[i].side);
+    if (p->staged) drop_staged(p);
     hn_big_free(p->value, hn_params_block(p));
     hn_big_free(p->grad, hn_params_block(p));
     hn_big_free(p->moment[0], hn_params_block(p));
@@ -96,6 +157,7 @@ static void fill_normal(void *ctx, int64_t lo, int64_t hi) {
 }
 
 void hn_params_random(hn_params *p, uint64_t seed, double std) {
+    hn_assert(!p->quant);
     for (int64_t k = 0; k < p->n; k++) {
         const hn_param *q = &p->list[k];
         size_t n = strlen(q->name);
@@ -114,6 +176,11 @@ int hn_params_refresh(hn_params *p, hn_err *e) {
     for (int64_t i = 0; i < p->n_weight; i++) {
         hn_weight *w = &p->weight[i];
         if (!w->packed) continue;
+        if (p->quant) {
+            int rc = p->described ? quantize(p, w, NULL, e) : HN_OK; /* else: hn_params_placed did */
+            if (rc) return rc;
+            continue;
+        }
         const hn_real *value = p->described ? NULL : p->value + w->at;
         bool backward = p->grad || p->trains;
         int rc = p->backend->side(&w->side, value, w->shape.d[0], w->shape.d[1], p->prec, backward, e);
@@ -126,7 +193,7 @@ hn_tensor *hn_params_leaf(hn_params *p, hn_tape *t, int weight, bool train) {
     static hn_real nowhere; /* a described leaf has gradient memory in name only */
     hn_assert(weight >= 0 && weight < p->n_weight && (p->value || p->described));
     const hn_weight *w = &p->weight[weight];
-    hn_tensor *x = hn_leaf(t, HN_F, w->shape, p->described ? NULL : p->value + w->at);
+    hn_tensor *x = hn_leaf(t, HN_F, w->shape, p->described || w->at < 0 ? NULL : p->value + w->at);
     x->side = w->side;
     if (train && p->grad) x->into = p->grad + w->at;
     else if (train && p->trains) x->into = &nowhere;

@@ -11,14 +11,16 @@
 typedef struct hn_param {
     char name[120];
     hn_shape shape;
-    int64_t at, count; /* offset and length in every block below */
+    int64_t at, count; /* offset and length in every block below; at -1: held packed alone */
     bool decay;        /* weight decay applies (matrices, not gains or biases) */
 } hn_param;
 
 typedef struct hn_weight { /* a run of parameters as one leaf */
     hn_shape shape;
     int64_t at;
-    bool packed; /* a matrix that products read: the backend keeps packed copies */
+    int64_t first, n;  /* its parameters */
+    bool packed;       /* a matrix that products read: the backend keeps packed copies */
+    bool rows, finest; /* its rows are looked up as well; in few bits it is held in 8 */
     void *side;
 } hn_weight;
 
@@ -30,7 +32,11 @@ typedef struct hn_params {
     hn_real *value, *grad, *moment[2]; /* [count] each, laid out alike; the last three while training */
     const hn_backend *backend;
     hn_prec prec;
-    bool described, trains; /* hn_params_describe: sizes without memory */
+    /* hn_params_quantize: how packed matrices are held, and what is read of a file before it is packed. */
+    hn_quant quant;
+    hn_real *staged;
+    int64_t most_staged, held; /* the largest such matrix; numbers in value */
+    bool described, trains;    /* hn_params_describe: sizes without memory */
 } hn_params;
 
 /* ---- declaring: before hn_params_build ---- */
@@ -42,7 +48,14 @@ int hn_params_weight(hn_params *p, int first, int n, bool packed);
 
 /* ---- memory ---- */
 int hn_params_build(hn_params *p, const hn_backend *b, hn_prec prec, hn_err *e);
-int hn_params_train(hn_params *p, hn_err *e); /* adds grad and moments, zeroed */
+/* Before build or describe, for a model that only answers: matrices of products are held in blocks of few
+ * bits alone (whose rows are looked up, beside their values).  Values then come one parameter after the
+ * other: hn_params_place says where parameter i belongs, hn_params_placed follows when they are there.  There
+ * is no training, no saving and no copy of such parameters. */
+void hn_params_quantize(hn_params *p, hn_quant q);
+hn_real *hn_params_place(hn_params *p, int64_t i);
+int hn_params_placed(hn_params *p, int64_t i, hn_err *e); /* HN_ENOMEM, HN_ERANGE: no such blocks hold it */
+int hn_params_train(hn_params *p, hn_err *e);             /* adds grad and moments, zeroed */
 /* Instead of the two above: no memory; tapes recorded on these leaves can be measured, not run. */
 int hn_params_describe(hn_params *p, const hn_backend *b, hn_prec prec, bool train, hn_err *e);
 size_t hn_params_block(const hn_params *p);                 /* bytes of value, of grad, of each moment */

@@ -36,7 +36,8 @@ static int run_step(hn_tape *t, const hn_step *s, hn_err *e) {
     double start = hn_now();
     int rc = HN_OK;
     for (int k = 0; k < y->op->n_in; k++)
-        hn_assert(!y->in[k] || y->in[k]->data || (y->op->like >> k & 1)); /* a leaf was never bound */
+        hn_assert(!y->in[k] || y->in[k]->data || y->in[k]->side ||
+                  (y->op->like >> k & 1));        /* else: a leaf was never bound */
     hn_assert(!s->need || s->need(y) <= s->work); /* else: planned with other packs, or on another tier */
     prepare(s);
     if (s->kernel) rc = s->kernel(y, e);

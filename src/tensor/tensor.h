@@ -46,7 +46,8 @@ struct hn_tensor {
     void *data;            /* leaf: owned elsewhere, rebindable; else an address in the tape's block */
     void *into;            /* leaf: gradient memory (hn_real, same shape) that runs add to; or NULL.  Set it
                               before hn_grad; it may point elsewhere before each run */
-    void *side;            /* leaf: what a backend keeps beside it (packed weights); or NULL */
+    void *side;            /* leaf: what a backend keeps beside it (packed weights), or, where data is NULL,
+                              instead of it; or NULL */
     void *work;            /* scratch while the node runs: op->scratch or backend->scratch bytes */
     hn_tensor *grad;       /* set by hn_grad for the tensors asked for; NULL for those with `into` */
     const int64_t *n_live; /* the tape's live counts */
@@ -123,6 +124,9 @@ typedef struct hn_backend {
      * pointers: nothing is kept. */
     int (*side)(void **side, const hn_real *w, int64_t rows, int64_t cols, hn_prec p, bool backward,
                 hn_err *e);
+    /* Makes *side in blocks of few bits instead, whatever the products' precision; their gradients have
+     * nothing to read.  HN_ERANGE: weights that do not fit. */
+    int (*side_quant)(void **side, const hn_real *w, int64_t rows, int64_t cols, hn_quant q, hn_err *e);
     void (*side_free)(void *side);
     size_t (*side_bytes)(const void *side, bool backward); /* of the copies for products, or for gradients */
     /* Token `id` in a row of logits: the bits that its op logp computes from the same logits (softmax.h).
