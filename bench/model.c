@@ -2,13 +2,14 @@
  * layers, 8 heads, FFN 1408, vocabulary 4096, untied, 29.9 M parameters; a step trains on 8 rows of 256.
  * `large`: d 896, 24 layers, 14 heads on 2 of keys, FFN 4864, vocabulary 32000, untied, 415 M.
  *
- * usage: model WHAT f32|bf16 THREADS SECONDS [BATCH] [large] [profile]                       prints one
+ * usage: model WHAT f32|bf16|q8|q4 THREADS SECONDS [BATCH] [large] [profile]                 prints one
  * number
  *
  * WHAT: train; generate (BATCH answers at once, a prompt of 16, then 128 tokens, large: 32); prompt (512
  * tokens and the first of the answer, one at a time); floor (the products of a training step, packing of the
  * weights and AdamW alone: what a step costs at least with these kernels); roof (what reading the packed
- * weights once for a token allows when nothing else is done). */
+ * weights once for a token allows when nothing else is done).  q8 and q4, for generate, prompt and roof:
+ * weights in blocks of 8 and 4 bits, the rest as in bf16. */
 #include "base/pool.h"
 #include "cpu/backend.h"
 #include "cpu/cpu.h"
@@ -36,7 +37,7 @@ static void fill_slice(void *ctx, int64_t lo, int64_t hi) {
     }
 }
 
-static void build(hn_transformer *m, hn_prec prec, bool large) {
+static void build(hn_transformer *m, hn_prec prec, hn_quant quant, bool large) {
     hn_err e = { 0 };
     hn_hfconfig c;
     hn_hfconfig_default(&c, HN_ARCH_LLAMA);
@@ -51,13 +52,15 @@ static void build(hn_transformer *m, hn_prec prec, bool large) {
     c.tied = false;
     must(hn_hfconfig_check(&c, "bench", &e), &e);
     must(hn_transformer_init(m, &c, &e), &e);
+    if (quant) hn_params_quantize(&m->params, quant);
     must(hn_params_build(&m->params, &hn_backend_cpu, prec, &e), &e);
     for (int64_t i = 0; i < m->params.n; i++) {
         const hn_param *p = &m->params.list[i];
-        float *x = m->params.value + p->at;
+        float *x = hn_params_place(&m->params, i);
         if (p->decay) hn_parallel(p->count, 1 << 16, fill_slice, x);
         else
             for (int64_t k = 0; k < p->count; k++) x[k] = 1;
+        must(hn_params_placed(&m->params, i, &e), &e);
     }
     must(hn_params_refresh(&m->params, &e), &e);
 }
@@ -262,9 +265,8 @@ static double roof(hn_transformer *m, double seconds) {
 }
 
 static int usage(void) {
-    fprintf(
-        stderr,
-        "usage: model train|generate|prompt|floor|roof f32|bf16 THREADS SECONDS [BATCH] [large] [profile]\n");
+    fprintf(stderr, "usage: model train|generate|prompt|floor|roof f32|bf16|q8|q4 THREADS SECONDS [BATCH] "
+                    "[large] [profile]\n");
     return 2;
 }
 
@@ -284,19 +286,23 @@ int main(int argc, char **argv) {
     bool large = false, profile = false;
     if (argc < 5) return usage();
     while (what < CAN && strcmp(argv[1], can[what])) what++;
-    bool bf16 = !strcmp(argv[2], "bf16");
+    static const char *const types[] = { "f32", "bf16", "q8", "q4" };
+    int type = 0;
+    while (type < 4 && strcmp(argv[2], types[type])) type++;
     int threads = number(argv[3]);
     double seconds = atof(argv[4]);
-    if (what == CAN || (!bf16 && strcmp(argv[2], "f32")) || threads < 1 || !(seconds > 0)) return usage();
+    bool learns = what == TRAIN || what == FLOOR;
+    if (what == CAN || type == 4 || (type > 1 && learns) || threads < 1 || !(seconds > 0)) return usage();
     for (int i = 5; i < argc; i++) {
         if (!strcmp(argv[i], "large")) large = true;
         else if (!strcmp(argv[i], "profile")) profile = true;
         else if (i > 5 || (batch = number(argv[i])) < 1) return usage();
     }
-    hn_prec prec = bf16 ? HN_PREC_BF16 : HN_PREC_F32;
+    hn_prec prec = type ? HN_PREC_BF16 : HN_PREC_F32;
+    hn_quant quant = type == 2 ? HN_QUANT_Q8 : type == 3 ? HN_QUANT_Q4 : HN_QUANT_NONE;
     must(hn_cpu_open(NULL, &e), &e);
     must(hn_pool_start(threads, &e), &e);
-    build(&m, prec, large);
+    build(&m, prec, quant, large);
     double rate = what == TRAIN      ? train(&m, seconds, profile)
                   : what == GENERATE ? generate(&m, seconds, batch, PROMPT, large ? 32 : 128, profile)
                   : what == ASK      ? generate(&m, seconds, 1, LONG_PROMPT, 1, profile)
