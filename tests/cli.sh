@@ -31,6 +31,10 @@ expect 2 '--threads: "two" is not a whole number' version --threads two
 expect 2 'is not one of f32|bf16|auto' version --dtype f64
 expect 1 '/nonexistent.yaml' version --config /nonexistent.yaml
 expect 0 'kernels: ' version --model-name-or-path x --dataset-name y --output_dir z --seed 1 --threads 2 --dtype bf16 --quiet
+for c in sft dpo grpo improve check data init convert doctor; do
+    expect 2 "hone $c reads its weights as they are" $c --weights q8
+done
+expect 2 'is not one of full|q8|q4' generate --weights q5
 config=$(mktemp) || exit 1
 printf 'threads: 1\nbf17: true\n' >"$config"
 expect 2 "$config:2: bf17: no such option" version --config "$config"

@@ -114,6 +114,15 @@ begin improve_leaves_receipts_and_rolls_back
     "$hone" improve --rollback --to_round 0 --out i --quiet | grep -q "as it was given"
 end $?
 
+few_bits() {
+    "$hone" generate $gen --out $1.1 --weights $1 --threads 1 --batch 1 >/dev/null &&
+        "$hone" generate $gen --out $1.2 --weights $1 --threads 3 --slots 2 >/dev/null && [ -s $1.1 ] &&
+        cmp $1.1 $1.2 && "$hone" eval --model m --task arith --items 5 --weights $1 --quiet | grep -q Wilson
+}
+begin few_bits_answer_alike_on_any_number_of_threads
+few_bits q8 && few_bits q4 && ! cmp -s q8.1 q4.1
+end $?
+
 begin runs_are_recorded
 "$hone" runs list --quiet | grep -q "improve   done" && "$hone" runs show 1 --quiet | grep -q learning_rate && "$hone" runs compare 1 2 --quiet | grep -q "last values"
 end $?
