@@ -111,10 +111,9 @@ typedef struct rounding {
 static void round_slice(void *ctx, int64_t lo, int64_t hi) {
     const rounding *c = ctx;
     int64_t steps = c->to.steps;
-    for (int64_t m = lo; m < hi; m++)
-        HN_TIER_PICK(hn_q_round)
-        (c->to.q + m * steps * HN_QSTEP, c->to.scale + m * 2 * steps, c->to.sum + m * 2 * steps,
-         c->A + m * c->lda, c->K, steps, c->offset);
+    for (int64_t m = lo; m < hi; m++) HN_TIER_PICK(hn_q_round)
+    (c->to.q + m * steps * HN_QSTEP, c->to.scale + m * 2 * steps, c->to.sum + m * 2 * steps,
+     c->A + m * c->lda, c->K, steps, c->offset);
 }
 
 typedef struct product {
