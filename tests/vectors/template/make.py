@@ -5,7 +5,7 @@ usage: make.py SHARED     (needs transformers 5.23; SHARED holds data/chat_templ
 
 conversations.jsonl  what is rendered: one object of template variables a line
 expected.jsonl       {"template", "rows": [[conversation, bytes, sha256 (its first half)] or [conversation] when
-                     Python refuses, ...]}
+                     Python refuses, ...]}; with "row" the template is the chat_template of that row of a file of rows
 own.jsonl            {"vars"}: what own.txt is rendered with; then {"template", "out"}, one a template of own.txt
                      (which may bring its own "vars"); no "out" when Python refuses
 fuzz.jsonl           {"vars"}, then {"template", "out"} as in own.jsonl: programs of fuzz.py
@@ -151,6 +151,7 @@ OWN_VARS = {
     "ml": [{"role": "user", "content": " hi ", "k": 2}, {"role": "tool", "content": "z", "k": 3},
            {"role": "assistant", "content": "yo", "k": 1}]}
 FULL = ["data/chat_templates/llamacpp/Qwen-Qwen2.5-7B-Instruct.jinja", "data/tokenizers/smollm2/chat_template.jinja"]
+E2E = "data/chat_templates/hfjs_e2e.jsonl"
 N_FUZZ = 1500
 
 
@@ -159,6 +160,15 @@ def render(template, variables):
         return template.render({"bos_token": "<s>", "eos_token": "</s>", "add_generation_prompt": False, **variables})
     except Exception:
         return None
+
+
+def expect(f, name, source):
+    """A line of expected.jsonl."""
+    template, rows = compile_template(source), []
+    for k, c in enumerate(CONVERSATIONS):
+        out = render(template, c)
+        rows.append([k] if out is None else [k, len(out.encode()), hashlib.sha256(out.encode()).hexdigest()[:32]])
+    f.write(json.dumps({**name, "rows": rows}, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
 def fuzz_rows():
@@ -193,12 +203,10 @@ def main(shared):
             if name in names[:i]:
                 continue
             with open(os.path.join(shared, name), newline="") as g:
-                template = compile_template(g.read())
-            rows = []
-            for k, c in enumerate(CONVERSATIONS):
-                out = render(template, c)
-                rows.append([k] if out is None else [k, len(out.encode()), hashlib.sha256(out.encode()).hexdigest()[:32]])
-            f.write(json.dumps({"template": name, "rows": rows}, ensure_ascii=False, separators=(",", ":")) + "\n")
+                expect(f, {"template": name}, g.read())
+        with open(os.path.join(shared, E2E)) as g:
+            for k, line in enumerate(g):
+                expect(f, {"template": E2E, "row": k}, json.loads(line)["chat_template"])
     with open(os.path.join(HERE, "own.txt"), newline="") as f:
         cases = f.read().removesuffix("\n").split("\n====\n")
     with open(os.path.join(HERE, "own.jsonl"), "w") as f:
