@@ -180,4 +180,9 @@ int hn_cli_end(hn_cli *c, int rc) {
     return usage ? HN_EXIT_USAGE : HN_EXIT_WORLD;
 }
 
+int hn_cli_no_memory(const hn_command *c) {
+    fprintf(stderr, "hone %s: no memory for options\n", c->name);
+    return HN_EXIT_WORLD;
+}
+
 bool hn_cli_quiet(void) { return quiet; }

@@ -83,6 +83,7 @@ void hn_cli_note(const hn_cli *c, const char *fmt, ...) __attribute__((format(pr
 /* Prints the error as `hone NAME: message`, frees, stops the threads; returns the exit code.  rc > 0 is an
  * exit code already. */
 int hn_cli_end(hn_cli *c, int rc);
+int hn_cli_no_memory(const hn_command *c); /* says so, for one that cannot even begin; its exit code */
 
 /* True after the first Ctrl-C: finish the step, save, return HN_ESTOP.  Lower floors get it as a callback.
  * The second Ctrl-C ends the process with 130 at once. */

@@ -265,7 +265,7 @@ static int add_options(improver *i) {
 
 static int run(int argc, char **argv) {
     improver *i = hn_alloc(sizeof *i);
-    if (!i) return HN_EXIT_WORLD;
+    if (!i) return hn_cli_no_memory(&hn_command_improve);
     hn_cli *c = &i->cli;
     i->start = hn_now();
     int rc = hn_cli_begin(c, &hn_command_improve, argc, argv);

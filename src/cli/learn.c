@@ -356,9 +356,10 @@ static int work(learner *l) {
     if (rc && rc != HN_ESTOP && !l->resumed && !l->trainer.step) hn_record_discard(l->record);
     else hn_record_close(l->record, rc == HN_ESTOP ? "stopped" : rc ? "failed" : "done");
     l->record = NULL;
-    char peak[16];
-    hn_bytes_text((double)hn_host_peak(), peak);
-    if (!rc) hn_cli_note(&l->cli, "peak memory %s (%lld bytes)", peak, (long long)hn_host_peak());
+    char text[16];
+    int64_t peak = rc ? -1 : hn_host_peak();
+    hn_bytes_text((double)peak, text);
+    if (peak >= 0) hn_cli_note(&l->cli, "peak memory %s (%lld bytes)", text, (long long)peak);
     if (!rc)
         printf("saved %s after %lld updates\n  talk to it:  hone chat --model %s\n", l->cli.common.out,
                (long long)l->trainer.step, l->cli.common.out);
@@ -520,7 +521,7 @@ static int add_tables(learner *l) {
 /* algo NULL: the doctor, who is told whose run to look at. */
 static int run_command(const hn_algo *algo, const hn_command *command, int argc, char **argv) {
     learner *l = hn_alloc(sizeof *l);
-    if (!l) return HN_EXIT_WORLD;
+    if (!l) return hn_cli_no_memory(command);
     hn_cli *c = &l->cli;
     int rc = hn_cli_begin(c, command, argc, argv);
     if (!rc)

@@ -67,7 +67,7 @@ static int score(hn_cli *c, const score_options *o, hn_model *m, const hn_ids *i
     hn_forest_init(&f);
     const hn_score_cols want = { "logp", NULL, "entropy", NULL };
     int rc = hn_forest_tree(&f, e), span = rc < 0 ? rc : hn_forest_span(&f, -1, id->id, (int)id->n, e);
-    if (span >= 0) rc = hn_forest_sample(&f, e);
+    rc = span < 0 ? span : hn_forest_sample(&f, e);
     for (int i = 1; i < id->n && rc >= 0; i++) rc = hn_forest_act(&f, span, i, e);
     if (rc >= 0) rc = hn_forest_check(&f, m->net.cfg.vocab_size, e);
     if (rc >= 0 && (!hn_forest_col(&f, "logp", HN_PER_ACT, HN_F, e) ||

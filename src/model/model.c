@@ -128,12 +128,14 @@ static void add_stop(hn_model *m, int32_t id) {
     if (id >= 0 && m->n_stop < (int)(sizeof m->stop / sizeof *m->stop)) m->stop[m->n_stop++] = id;
 }
 
-static bool has_tokenizer(const char *dir) {
+/* 1, 0, or a code. */
+static int has_tokenizer(const char *dir, hn_err *e) {
     static const char *const name[] = { "tokenizer.json", "vocab.json", "tokenizer_config.json" };
     hn_buf path = { 0 };
-    bool found = false;
-    for (size_t i = 0; i < sizeof name / sizeof *name; i++)
-        found = found || (hn_path_join(&path, dir, name[i]) && hn_path_exists(path.data));
+    int found = 0;
+    for (size_t i = 0; i < sizeof name / sizeof *name && !found; i++)
+        found = hn_path_join(&path, dir, name[i]) ? hn_path_exists(path.data)
+                                                  : hn_fail(e, HN_ENOMEM, "no memory for a path");
     hn_buf_free(&path);
     return found;
 }
@@ -141,8 +143,9 @@ static bool has_tokenizer(const char *dir) {
 int hn_model_text(hn_model *m, hn_err *e) {
     const char *dir = m->dir;
     for (int i = 0; i < m->gencfg.n_eos; i++) add_stop(m, m->gencfg.eos[i]);
-    if (!has_tokenizer(dir)) return HN_OK;
-    int rc = hn_tok_open(&m->tok, dir, e);
+    int rc = has_tokenizer(dir, e);
+    if (rc <= 0) return rc;
+    rc = hn_tok_open(&m->tok, dir, e);
     if (!rc) rc = open_template(m, dir, e);
     if (rc) return rc;
     if (!m->n_stop) add_stop(m, hn_tok_role_id(m->tok, HN_TOK_EOS));
