@@ -49,7 +49,7 @@ static set set_new(int64_t M, int64_t K, int64_t N, hn_prec prec, bool cold) {
     if (cold) s.copies = (int)(COLD_BYTES / bytes + 1 < COPIES ? COLD_BYTES / bytes + 1 : COPIES);
     s.X = noise, s.W = noise + NOISE_W;
     s.Y = need(hn_big_alloc((size_t)(M * N) * 4)), s.YB = need(hn_big_alloc((size_t)(M * N) * 4));
-    s.work = need(hn_big_alloc(hn_gemm_packed_work(M, K, 1, prec) + 64));
+    s.work = need(hn_big_alloc(hn_gemm_packed_work(M, K, N, 1, prec, 0) + 64));
     for (int i = 0; i < s.copies; i++) {
         hn_err e = { 0 };
         if (hn_pack_new(&s.pack[i], K, N, prec, &e)) need(NULL);
@@ -69,14 +69,14 @@ static void set_free(set *s) {
         if (i > 0 && s->Wc[i]) hn_big_free((void *)(uintptr_t)s->Wc[i], (size_t)(s->K * s->N) * 4);
     }
     hn_big_free(s->Y, (size_t)(s->M * s->N) * 4), hn_big_free(s->YB, (size_t)(s->M * s->N) * 4);
-    hn_big_free(s->work, hn_gemm_packed_work(s->M, s->K, 1, s->prec) + 64);
+    hn_big_free(s->work, hn_gemm_packed_work(s->M, s->K, s->N, 1, s->prec, 0) + 64);
 }
 
 typedef enum { OURS, DNNL, BLAS, WHO } who;
 
 static void once(set *s, who w) {
     int i = s->next++ % s->copies;
-    if (w == OURS) hn_gemm_packed(s->Y, s->N, s->X, s->K, 1, s->M, s->pack[i], NULL, false, s->work);
+    if (w == OURS) hn_gemm_packed(s->Y, s->N, s->X, s->K, 1, s->M, s->pack[i], NULL, false, 0, s->work);
     else if (w == DNNL) hn_dnnl_run(s->dnnl[i]);
     else hn_blas_gemm(s->YB, s->X, s->Wc[i], s->M, s->K, s->N);
 }

@@ -67,12 +67,12 @@ enum { M = 2048, K = 512, N = 512 };
 
 static void product_run(void *ctx) {
     product *p = ctx;
-    hn_gemm_packed(p->y, N, p->x, K, 1, M, p->pack, NULL, false, p->work);
+    hn_gemm_packed(p->y, N, p->x, K, 1, M, p->pack, NULL, false, 0, p->work);
 }
 static product product_new(hn_prec prec) {
     product p = { .x = need(hn_big_alloc(M * K * 4)), .w = need(hn_big_alloc(N * K * 4)) };
     p.y = need(hn_big_alloc(M * N * 4));
-    p.work = need(hn_big_alloc(hn_gemm_packed_work(M, K, 1, prec) + 64));
+    p.work = need(hn_big_alloc(hn_gemm_packed_work(M, K, N, 1, prec, 0) + 64));
     for (int i = 0; i < M * K; i++) p.x[i] = (float)hn_rand01(1, 1, (uint64_t)i) - 0.5f;
     for (int i = 0; i < N * K; i++) p.w[i] = (float)hn_rand01(1, 2, (uint64_t)i) - 0.5f;
     if (hn_pack_new(&p.pack, K, N, prec, NULL)) need(NULL);
@@ -81,7 +81,7 @@ static product product_new(hn_prec prec) {
 }
 static void product_free(product *p, hn_prec prec) {
     hn_big_free(p->x, M * K * 4), hn_big_free(p->w, N * K * 4), hn_big_free(p->y, M * N * 4);
-    hn_big_free(p->work, hn_gemm_packed_work(M, K, 1, prec) + 64);
+    hn_big_free(p->work, hn_gemm_packed_work(M, K, N, 1, prec, 0) + 64);
     hn_pack_free(p->pack);
 }
 

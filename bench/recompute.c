@@ -127,8 +127,8 @@ int main(int argc, char **argv) {
     must(hn_pool_start(argc > 1 ? atoi(argv[1]) : 0, &e), &e);
     int threads = hn_pool_threads();
     rows(8, HN_PREC_F32, threads, 4);
-    rows(8, HN_PREC_BF16, threads, 4);
-    rows(24, HN_PREC_BF16, threads, 8);
+    rows(8, HN_PREC_BF16, threads, 3);
+    rows(24, HN_PREC_BF16, threads, 6);
     hn_pool_stop();
     return 0;
 }

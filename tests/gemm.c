@@ -82,8 +82,9 @@ static hn_pack *pack(const prod *q, hn_prec prec) {
 }
 
 static void run_packed(prod *q, const hn_pack *p, bool bias, bool accumulate) {
-    poison(q, accumulate, hn_gemm_packed_work(q->M, q->K, acs(q), p->prec));
-    hn_gemm_packed(q->C, q->ldc, q->A, ars(q), acs(q), q->M, p, bias ? q->bias : NULL, accumulate, q->work);
+    poison(q, accumulate, hn_gemm_packed_work(q->M, q->K, q->N, acs(q), p->prec, 0));
+    hn_gemm_packed(q->C, q->ldc, q->A, ars(q), acs(q), q->M, p, bias ? q->bias : NULL, accumulate, 0,
+                   q->work);
     check_guards(q);
 }
 
@@ -143,8 +144,9 @@ static void check_shape(int64_t M, int64_t K, int64_t N, hn_prec prec) {
         }
         hn_pack_free(p);
         for (int acc = 0; acc < 2; acc++) {
-            poison(&q, acc, hn_gemm_work(M, K, N, acs(&q), prec));
-            hn_gemm(q.C, q.ldc, q.A, ars(&q), acs(&q), q.B, brs(&q), bcs(&q), M, K, N, prec, acc, q.work);
+            poison(&q, acc, hn_gemm_work(M, K, N, acs(&q), prec, 0));
+            hn_gemm(q.C, q.ldc, q.A, ars(&q), acs(&q), q.B, brs(&q), bcs(&q), M, K, N, prec, NULL, acc, 0,
+                    q.work);
             check_guards(&q);
             check_right(&q, false, acc);
         }
@@ -187,7 +189,7 @@ static void bits_check(hn_prec prec) {
     }
     for (int64_t from = 0; from < M; from += 9)
         for (int64_t rows = 2; from + rows <= M && rows <= 64; rows += rows < 8 ? 1 : 7) {
-            hn_gemm_packed(q.C, q.ldc, q.A + from * K, K, 1, rows, p, q.bias, false, q.work);
+            hn_gemm_packed(q.C, q.ldc, q.A + from * K, K, 1, rows, p, q.bias, false, 0, q.work);
             for (int64_t m = 0; m < rows; m++) assert_bits(q.C + m * q.ldc, all + (from + m) * q.ldc, N);
         }
 
@@ -195,10 +197,10 @@ static void bits_check(hn_prec prec) {
     assert_int_equal(hn_pack_new(&sub, K, SUB, prec, NULL), HN_OK);
     for (int64_t n = 0; n + SUB <= N; n += 11) {
         hn_pack_fill(sub, q.B + n * K, 1, K);
-        hn_gemm_packed(q.C, q.ldc, q.A, K, 1, M, sub, q.bias + n, false, q.work);
+        hn_gemm_packed(q.C, q.ldc, q.A, K, 1, M, sub, q.bias + n, false, 0, q.work);
         for (int64_t m = 0; m < M; m++) assert_bits(q.C + m * q.ldc, all + m * q.ldc + n, SUB);
     }
-    hn_gemm_part(q.C, q.ldc, q.A, K, 1, M, p, (hn_part){ 0, K, 64, 150 }, q.bias + 64, false, q.work);
+    hn_gemm_part(q.C, q.ldc, q.A, K, 1, M, p, (hn_part){ 0, K, 64, 150 }, q.bias + 64, false, 0, q.work);
     for (int64_t m = 0; m < M; m++) assert_bits(q.C + m * q.ldc, all + m * q.ldc + 64, 150 - 64);
 
     run_packed(&q, p, true, true);
@@ -231,8 +233,9 @@ static void layouts_check(hn_prec prec) {
         hn_pack *r = pack(&o, prec);
         run_packed(&o, r, false, false);
         for (int64_t m = 0; m < M; m++) assert_bits(o.C + m * o.ldc, all + m * q.ldc, N);
-        poison(&o, false, hn_gemm_work(M, K, N, acs(&o), prec));
-        hn_gemm(o.C, o.ldc, o.A, ars(&o), acs(&o), o.B, brs(&o), bcs(&o), M, K, N, prec, false, o.work);
+        poison(&o, false, hn_gemm_work(M, K, N, acs(&o), prec, 0));
+        hn_gemm(o.C, o.ldc, o.A, ars(&o), acs(&o), o.B, brs(&o), bcs(&o), M, K, N, prec, NULL, false, 0,
+                o.work);
         check_guards(&o);
         for (int64_t m = 0; m < M; m++) assert_bits(o.C + m * o.ldc, all + m * q.ldc, N);
         hn_pack_free(r), prod_free(&o);
@@ -240,14 +243,81 @@ static void layouts_check(hn_prec prec) {
     hn_pack *part;
     assert_int_equal(hn_pack_new(&part, K1 - K0, N, prec, NULL), HN_OK);
     hn_pack_fill(part, q.B + K0 * N, N, 1);
-    hn_gemm_packed(all, q.ldc, q.A + K0, K, 1, M, part, NULL, false, q.work);
-    hn_gemm_part(q.C, q.ldc, q.A + K0, K, 1, M, p, (hn_part){ K0, K1, 0, N }, NULL, false, q.work);
+    hn_gemm_packed(all, q.ldc, q.A + K0, K, 1, M, part, NULL, false, 0, q.work);
+    hn_gemm_part(q.C, q.ldc, q.A + K0, K, 1, M, p, (hn_part){ K0, K1, 0, N }, NULL, false, 0, q.work);
     for (int64_t m = 0; m < M; m++) assert_bits(q.C + m * q.ldc, all + m * q.ldc, N);
     hn_free(all), hn_pack_free(p), hn_pack_free(part), prod_free(&q);
 }
 static void test_layouts(void **s) {
     (void)s;
     each(layouts_check);
+}
+
+/* ---- matrices stored in bf16 ---- */
+static uint16_t *halves_of(float *x, int64_t n) { /* x is rounded as well */
+    uint16_t *h = hn_alloc((size_t)n * sizeof *h);
+    assert_non_null(h);
+    for (int64_t i = 0; i < n; i++) h[i] = hn_bf16(x[i]), x[i] = hn_from_bf16(h[i]);
+    return h;
+}
+
+/* C of the product that was just run, from floats, as q->C in bf16 must be: with what lies between its rows.
+ */
+static void assert_halves(const prod *q, const float *want, const uint16_t *c, bool half) {
+    for (int64_t m = 0; m < q->M; m++)
+        for (int64_t n = 0; n < q->ldc; n++) {
+            uint16_t h = n < q->N ? hn_bf16(want[m * q->ldc + n]) : 0x5a5a;
+            if (half) assert_int_equal(c[m * q->ldc + n], h);
+            else if (n < q->N) assert_true(q->C[m * q->ldc + n] == want[m * q->ldc + n]);
+        }
+}
+
+static void half_product(int64_t M, int64_t K, int64_t N, bool at, bool bt) {
+    prod q = prod_new(M, K, N, at, bt);
+    uint16_t *a = halves_of(q.A, M * K), *b = halves_of(q.B, K * N);
+    uint16_t *c = hn_alloc((size_t)(M * q.ldc) * sizeof *c);
+    float *want = hn_alloc((size_t)(M * q.ldc) * sizeof *want);
+    hn_pack *p = pack(&q, HN_PREC_BF16);
+    for (unsigned half = 1; half < 8; half++)
+        for (int packed = 0; packed < 2 && !(packed && half & HN_HALF_B); packed++) {
+            void *C = half & HN_HALF_C ? (void *)c : (void *)q.C;
+            const void *A = half & HN_HALF_A ? (void *)a : (void *)q.A;
+            const void *B = half & HN_HALF_B ? (void *)b : (void *)q.B;
+            if (packed) run_packed(&q, p, true, false);
+            else {
+                poison(&q, false, hn_gemm_work(M, K, N, acs(&q), HN_PREC_BF16, 0));
+                hn_gemm(q.C, q.ldc, q.A, ars(&q), acs(&q), q.B, brs(&q), bcs(&q), M, K, N, HN_PREC_BF16, NULL,
+                        false, 0, q.work);
+            }
+            memcpy(want, q.C, (size_t)(M * q.ldc) * sizeof *want);
+            memset(c, 0x5a, (size_t)(M * q.ldc) * sizeof *c);
+            poison(&q, false,
+                   packed ? hn_gemm_packed_work(M, K, N, acs(&q), HN_PREC_BF16, half)
+                          : hn_gemm_work(M, K, N, acs(&q), HN_PREC_BF16, half));
+            if (packed) hn_gemm_packed(C, q.ldc, A, ars(&q), acs(&q), M, p, q.bias, false, half, q.work);
+            else
+                hn_gemm(C, q.ldc, A, ars(&q), acs(&q), B, brs(&q), bcs(&q), M, K, N, HN_PREC_BF16, NULL,
+                        false, half, q.work);
+            check_guards(&q);
+            assert_halves(&q, want, c, half & HN_HALF_C);
+        }
+    hn_free(a), hn_free(b), hn_free(c), hn_free(want), hn_pack_free(p), prod_free(&q);
+}
+
+static void halves_check(hn_prec prec) {
+    static const int64_t m[] = { 1, 15, 32, 33, 63, 300 }, k[] = { 1, 31, 64, 70, 640 },
+                         n[] = { 1, 17, 40, 130 };
+    if (prec != HN_PREC_BF16) return;
+    for (int i = 0; i < 6; i++)
+        for (int j = 0; j < 5; j++)
+            for (int v = 0; v < 4; v++) half_product(m[i], k[j], n[(i + j + v) % 4], v & 1, v >> 1);
+}
+static void test_halves(void **s) {
+    (void)s;
+    for (int threads = 1; threads <= 3; threads += 2) {
+        assert_int_equal(hn_pool_start(threads, NULL), HN_OK);
+        each(halves_check);
+    }
 }
 
 static void threads_check(hn_prec prec) {
@@ -302,8 +372,8 @@ static void empty_check(hn_prec prec) {
         hn_pack *p = pack(&q, prec);
         run_packed(&q, p, true, true);
         check_right(&q, true, true);
-        poison(&q, false, hn_gemm_work(q.M, q.K, q.N, 1, prec));
-        hn_gemm(q.C, q.ldc, q.A, q.K, 1, q.B, 1, q.K, q.M, q.K, q.N, prec, false, q.work);
+        poison(&q, false, hn_gemm_work(q.M, q.K, q.N, 1, prec, 0));
+        hn_gemm(q.C, q.ldc, q.A, q.K, 1, q.B, 1, q.K, q.M, q.K, q.N, prec, NULL, false, 0, q.work);
         check_guards(&q);
         check_right(&q, false, false);
         hn_pack_free(p), prod_free(&q);
@@ -355,9 +425,10 @@ static void test_memory(void **s) {
 
 int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_shapes),  cmocka_unit_test(test_bits),
-                                        cmocka_unit_test(test_layouts), cmocka_unit_test(test_threads),
-                                        cmocka_unit_test(test_chain),   cmocka_unit_test(test_empty),
-                                        cmocka_unit_test(test_special), cmocka_unit_test(test_memory) };
+                                        cmocka_unit_test(test_layouts), cmocka_unit_test(test_halves),
+                                        cmocka_unit_test(test_threads), cmocka_unit_test(test_chain),
+                                        cmocka_unit_test(test_empty),   cmocka_unit_test(test_special),
+                                        cmocka_unit_test(test_memory) };
     hn_err e = { 0 };
     if (hn_cpu_open(NULL, &e)) {
         print_error("%s\n", e.msg);

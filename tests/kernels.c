@@ -13,6 +13,7 @@
 
 #include "base/pool.h"
 #include "cpu/backend.h"
+#include "op/op.h"
 #include "opnet.h"
 
 #define HN_OP(file, name, args) &hn_op_##name,
@@ -27,25 +28,39 @@ static void random_leaf(hn_tensor *x, int bound, uint64_t seed, int k) {
     for (int64_t i = 0; i < n; i++) {
         if (x->type == HN_I32)
             ((int32_t *)x->data)[i] = (int32_t)(hn_rand(seed, (uint64_t)k, (uint64_t)i) % (uint64_t)bound);
-        else ((float *)x->data)[i] = (float)(2 * hn_rand01(seed, (uint64_t)k, (uint64_t)i) - 1);
+        else {
+            float r = (float)(2 * hn_rand01(seed, (uint64_t)k, (uint64_t)i) - 1);
+            if (x->type == HN_BF16) ((uint16_t *)x->data)[i] = hn_bf16(r);
+            else ((float *)x->data)[i] = r;
+        }
     }
 }
+static void round_leaf(hn_tensor *x) {
+    for (int64_t i = 0; i < hn_count(x); i++)
+        ((float *)x->data)[i] = hn_from_bf16(hn_bf16(((float *)x->data)[i]));
+}
+
+/* Bit k of `half`: input k holds bf16 numbers; OUT_HALF: output 0 is stored as bf16; STORED: the inputs, too,
+ * are stored so, else as floats. */
+enum { OUT_HALF = 1 << HN_MAXIN, STORED = 2 << HN_MAXIN };
 
 /* Runs a case on a backend; outputs are copied to out (the caller's to free).  `pack`: weights have packed
  * copies beside them. */
 static void run_case(const hn_backend *b, const hn_op *op, const hn_case *c, uint64_t seed, bool pack,
-                     float *out[HN_MAXOUT], int64_t count[HN_MAXOUT]) {
+                     unsigned half, float *out[HN_MAXOUT], int64_t count[HN_MAXOUT]) {
     hn_err e = { 0 };
     hn_tape *t = hn_tape_new(b);
     hn_tensor *in[HN_MAXIN] = { 0 };
     void *side = NULL;
     for (int k = 0; k < op->n_in && c->in[k].nd; k++) {
         hn_dtype type = c->bound[k] == HN_CASE_HOST ? HN_HOST : c->bound[k] > 0 ? HN_I32 : HN_F;
+        if (half & STORED && half >> k & 1) type = HN_BF16;
         in[k] = hn_leaf(t, type, c->in[k], NULL);
         if (type == HN_HOST) continue;
         in[k]->data = hn_alloc(hn_bytes(in[k]));
         assert_non_null(in[k]->data);
         random_leaf(in[k], c->bound[k], seed, k);
+        if (half >> k & 1 && type == HN_F) round_leaf(in[k]);
     }
     if (c->fill) c->fill(in, seed);
     if (pack && b->side) {
@@ -55,12 +70,15 @@ static void run_case(const hn_backend *b, const hn_op *op, const hn_case *c, uin
         in[1]->side = side;
     }
     hn_tensor *y = hn_apply(t, op, c->attr, in);
+    if (half & STORED && half & OUT_HALF) hn_stored(y, HN_PREC_BF16);
     for (int k = 0; k < (op->n_out ? op->n_out : 1); k++) hn_keep(y->out[k]);
     if (hn_tape_plan(t, &e) || hn_run(t, &e)) fail_msg("%s %s: %s", op->name, c->name, e.msg);
     for (int k = 0; k < (op->n_out ? op->n_out : 1); k++) {
         count[k] = hn_count(y->out[k]);
         out[k] = malloc((size_t)count[k] * sizeof(float));
-        memcpy(out[k], y->out[k]->data, (size_t)count[k] * sizeof(float));
+        for (int64_t i = 0; i < count[k]; i++) out[k][i] = hn_get(y->out[k], i);
+        for (int64_t i = 0; !k && half & OUT_HALF && i < count[k]; i++)
+            out[k][i] = hn_from_bf16(hn_bf16(out[k][i]));
     }
     if (side) b->side_free(side);
     if (c->drop) c->drop(in);
@@ -99,9 +117,9 @@ static void check(const hn_op *op, const hn_case *c, uint64_t seed) {
     float *want[HN_MAXOUT], *got[HN_MAXOUT], *again[HN_MAXOUT];
     int64_t n[HN_MAXOUT];
     int n_out = op->n_out ? op->n_out : 1;
-    run_case(&hn_backend_ref, op, c, seed, false, want, n);
+    run_case(&hn_backend_ref, op, c, seed, false, 0, want, n);
     assert_int_equal(hn_pool_start(1, NULL), HN_OK);
-    run_case(&hn_backend_cpu, op, c, seed, false, got, n);
+    run_case(&hn_backend_cpu, op, c, seed, false, 0, got, n);
     for (int k = 0; k < n_out; k++) {
         double far = distance(got[k], want[k], n[k]);
         if (!(far < tolerance(op, c)))
@@ -110,7 +128,7 @@ static void check(const hn_op *op, const hn_case *c, uint64_t seed) {
     }
     for (int threads = 1; threads <= 4; threads += 3) {
         assert_int_equal(hn_pool_start(threads, NULL), HN_OK);
-        run_case(&hn_backend_cpu, op, c, seed, has_pack(op), again, n);
+        run_case(&hn_backend_cpu, op, c, seed, has_pack(op), 0, again, n);
         for (int k = 0; k < n_out; k++) {
             if (memcmp(got[k], again[k], (size_t)n[k] * sizeof(float)) != 0)
                 fail_msg("%s %s, tier %s, output %d: %d threads%s give other bits", op->name, c->name,
@@ -119,6 +137,41 @@ static void check(const hn_op *op, const hn_case *c, uint64_t seed) {
         }
     }
     for (int k = 0; k < n_out; k++) free(want[k]), free(got[k]);
+}
+
+/* Numbers stored as bf16 give the bits of the same numbers stored as floats. */
+static void check_stored(const hn_op *op, const hn_case *c, const hn_backend *b, int threads, unsigned half) {
+    float *want[HN_MAXOUT], *got[HN_MAXOUT];
+    int64_t n[HN_MAXOUT];
+    bool pack = b == &hn_backend_cpu && threads > 1 && has_pack(op);
+    assert_int_equal(hn_pool_start(threads, NULL), HN_OK);
+    run_case(b, op, c, 5, pack, half, want, n);
+    run_case(b, op, c, 5, pack, half | STORED, got, n);
+    if (memcmp(want[0], got[0], (size_t)n[0] * sizeof(float)) != 0)
+        fail_msg("%s %s, tier %s, %d threads: stored in bf16 (%x) gives other bits", op->name, c->name,
+                 hn_cpu_tier_name(), threads, half);
+    free(want[0]), free(got[0]);
+}
+
+static void stored(void) {
+    static const struct {
+        const hn_op *op;
+        unsigned half;
+    } what[] = { { &hn_op_linear, 1 },       { &hn_op_linear, OUT_HALF },   { &hn_op_linear, 1 | OUT_HALF },
+                 { &hn_op_linear_x, 1 },     { &hn_op_linear_w, 1 },        { &hn_op_linear_w, 2 },
+                 { &hn_op_linear_w, 3 },     { &hn_op_linear_b, 1 },        { &hn_op_rmsnorm, OUT_HALF },
+                 { &hn_op_swiglu, 1 },       { &hn_op_swiglu, OUT_HALF },   { &hn_op_swiglu, 1 | OUT_HALF },
+                 { &hn_op_swiglu_b, 1 },     { &hn_op_swiglu_b, OUT_HALF }, { &hn_op_swiglu_b, 1 | OUT_HALF },
+                 { &hn_op_rope_b, OUT_HALF } };
+    for (size_t i = 0; i < sizeof what / sizeof *what; i++)
+        for (const hn_case *c = what[i].op->cases; c->name; c++) {
+            bool linear = !strncmp(what[i].op->name, "linear", 6) && what[i].op != &hn_op_linear_b;
+            hn_case round = *c;
+            if (linear) round.attr.i[0] = HN_PREC_BF16;
+            check_stored(what[i].op, &round, &hn_backend_ref, 1, what[i].half);
+            check_stored(what[i].op, &round, &hn_backend_cpu, 1, what[i].half);
+            check_stored(what[i].op, &round, &hn_backend_cpu, 3, what[i].half);
+        }
 }
 
 static void each_tier(void (*body)(void)) {
@@ -363,6 +416,10 @@ static void networks(void) {
         free(want), free(got);
     }
 }
+static void test_stored(void **s) {
+    (void)s;
+    each_tier(stored);
+}
 static void test_networks(void **s) {
     (void)s;
     each_tier(networks);
@@ -374,7 +431,7 @@ int main(void) {
         cmocka_unit_test(test_own_cases),       cmocka_unit_test(test_attention_shapes),
         cmocka_unit_test(test_attention_trees), cmocka_unit_test(test_wide_cases),
         cmocka_unit_test(test_wide_heads),      cmocka_unit_test(test_vocabularies),
-        cmocka_unit_test(test_networks),
+        cmocka_unit_test(test_networks),        cmocka_unit_test(test_stored),
     };
     hn_err e = { 0 };
     if (hn_cpu_open(NULL, &e)) {

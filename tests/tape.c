@@ -129,6 +129,26 @@ static void test_into(void **s) {
     hn_tape_free(t);
 }
 
+/* Gradients that begin from zero: what was there is overwritten, once, also where no gradient arrives. */
+static void test_from_zero(void **s) {
+    (void)s;
+    hn_real x[2] = { 3, 5 }, w[2] = { 7, 11 }, g[2] = { NAN, 200 }, none[2] = { NAN, 1 };
+    hn_tape *t = fresh();
+    hn_tensor *tx = hn_leaf(t, HN_F, (hn_shape)HN_S2(1, 2), x),
+              *tw = hn_leaf(t, HN_F, (hn_shape)HN_S2(1, 2), w), *lost = vec(t, none, 2);
+    tw->into = g, lost->into = none;
+    hn_tensor *loss = hn_keep(hn_add(t, hn_sum(t, hn_linear(t, tx, tw, NULL, HN_PREC_F32)), hn_sum(t, tw)));
+    assert_int_equal(hn_grad(t, loss, (hn_tensor *[]){ tw, lost }, 2), 0);
+    plan(t);
+    hn_tape_from_zero(t, true);
+    run(t), run(t);
+    assert_true(g[0] == 4 && g[1] == 6 && none[0] == 0 && none[1] == 0);
+    hn_tape_from_zero(t, false);
+    run(t);
+    assert_true(g[0] == 8 && g[1] == 12 && none[0] == 0 && none[1] == 0);
+    hn_tape_free(t);
+}
+
 static void grad_of_inner_nodes(bool segment) {
     hn_real x[2] = { 3, 5 }, z[2] = { 0, 0 };
     hn_tape *t = fresh();
@@ -643,6 +663,7 @@ int main(void) {
         cmocka_unit_test(test_runs_repeat_to_the_bit),
         cmocka_unit_test(test_into),
         cmocka_unit_test(test_grad_of_inner_nodes),
+        cmocka_unit_test(test_from_zero),
         cmocka_unit_test(test_a_read_accumulator_is_not_bound),
         cmocka_unit_test(test_gradients_through_several_outputs),
         cmocka_unit_test(test_in_place_when_an_input_dies),

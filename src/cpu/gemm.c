@@ -7,6 +7,7 @@
 
 #include "base/pool.h"
 #include "cpu/gemm_kernels.h"
+#include "cpu/rows.h"
 
 enum {
     A_BYTES = 1 << 20,    /* of A in a block: half of the second-level cache of a core with AMX */
@@ -98,7 +99,7 @@ void hn_pack_free(hn_pack *p) {
 void hn_pack_fill(hn_pack *p, const float *src, int64_t rs, int64_t cs) {
     hn_assert(p->tier == hn_cpu_tier());
     pack_side(kernels(p->tier, p->prec), p->data,
-              (hn_side){ src, cs, rs, p->N, p->K, p->prec == HN_PREC_BF16 }, false);
+              (hn_side){ src, cs, rs, p->N, p->K, false, p->prec == HN_PREC_BF16 }, false);
 }
 
 /* ---- products ---- */
@@ -134,73 +135,159 @@ static void product_run(const hn_gemm_kernels *kn, const hn_gemm_job *j) {
     hn_parallel(items, slice_items(items, 3000 / max64(1, cost)), product_slice, &c);
 }
 
+enum { NARROW_ROWS = 256 }; /* computed as floats before they are stored as bf16, where a kernel cannot */
+
 static bool packs_a(const hn_gemm_kernels *kn, int64_t acs, hn_prec prec) {
     return kn->needs_a || acs != 1 || prec == HN_PREC_BF16;
 }
+/* Rows of bf16 that the kernel reads where they lie; the others, fewer than `rows`, are packed. */
+static bool reads_rows(const hn_gemm_kernels *kn, int64_t K, int64_t acs, unsigned half) {
+    return kn->half && half & HN_HALF_A && acs == 1 && K % kn->k_step == 0;
+}
 
-static size_t a_bytes(int64_t M, int64_t K, int64_t acs, hn_prec prec) {
+static size_t a_bytes(const hn_gemm_kernels *kn, int64_t M, int64_t K, int64_t acs, hn_prec prec,
+                      unsigned half) {
+    if (!packs_a(kn, acs, prec)) return 0;
+    return side_bytes(kn, reads_rows(kn, K, acs, half) ? min64(M, kn->rows) : M, kn->rows, K);
+}
+static size_t c_bytes(const hn_gemm_kernels *kn, int64_t M, int64_t N, unsigned half) {
+    if (kn->half || !(half & HN_HALF_C)) return 0;
+    return ((size_t)(min64(M, NARROW_ROWS) * N) * sizeof(float) + 63) & ~(size_t)63;
+}
+
+size_t hn_gemm_packed_work(int64_t M, int64_t K, int64_t N, int64_t acs, hn_prec prec, unsigned half) {
     const hn_gemm_kernels *kn = kernels(hn_cpu_tier(), prec);
-    return packs_a(kn, acs, prec) ? side_bytes(kn, M, kn->rows, K) : 0;
+    return c_bytes(kn, M, N, half) + a_bytes(kn, M, K, acs, prec, half);
 }
 
-size_t hn_gemm_packed_work(int64_t M, int64_t K, int64_t acs, hn_prec prec) {
-    return a_bytes(M, K, acs, prec);
-}
-
-size_t hn_gemm_work(int64_t M, int64_t K, int64_t N, int64_t acs, hn_prec prec) {
+size_t hn_gemm_work(int64_t M, int64_t K, int64_t N, int64_t acs, hn_prec prec, unsigned half) {
     const hn_gemm_kernels *kn = kernels(hn_cpu_tier(), prec);
-    return a_bytes(M, K, acs, prec) + side_bytes(kn, N, kn->panel, K);
+    return hn_gemm_packed_work(M, K, N, acs, prec, half) + side_bytes(kn, N, kn->panel, K);
 }
 
-static void multiply(const hn_gemm_kernels *kn, hn_gemm_job *j, hn_prec prec, void *work) {
+static const void *rows_on(const void *A, int64_t elements, bool half) {
+    return (const char *)A + elements * (half ? 2 : 4);
+}
+
+/* Packs `rows` rows of A at a time and uses them before they leave the cache. */
+static void by_packing(const hn_gemm_kernels *kn, hn_gemm_job j, int64_t rows, bool half, bool round,
+                       void *work) {
+    const void *A = j.A;
+    int64_t M = j.M;
+    j.packed = true;
+    j.A = work;
+    for (int64_t m = 0; m < M; m += rows) {
+        j.M = min64(rows, M - m);
+        pack_side(kn, work, (hn_side){ rows_on(A, m * j.ars, half), j.ars, j.acs, j.M, j.K, half, round },
+                  true);
+        product_run(kn, &j);
+        j.C = (char *)j.C + rows * j.ldc * (j.half_c ? 2 : 4);
+    }
+}
+
+static void multiply(const hn_gemm_kernels *kn, hn_gemm_job *j, hn_prec prec, unsigned half, void *work) {
+    bool half_a = half & HN_HALF_A;
     hn_assert(j->M >= 0 && j->K >= 0 && j->N >= 0 && j->ldc >= j->N);
+    hn_assert(!half_a || prec == HN_PREC_BF16);
     if (j->M == 0 || j->N == 0) return;
     if (!packs_a(kn, j->acs, prec)) {
         product_run(kn, j);
         return;
     }
     hn_assert(((uintptr_t)work & 63) == 0 && (work || j->K == 0));
-    /* Some rows at a time are packed, and used before they leave the cache.  (On the tile unit the waits in
-     * between cost more than that saves.) */
-    const float *A = j->A;
-    int64_t M = j->M, rows = kn->needs_a ? M : ceil_div(512, kn->rows) * kn->rows;
-    j->packed = true;
-    j->A = work;
-    for (int64_t m = 0; m < M; m += rows, j->C += rows * j->ldc) {
-        j->M = min64(rows, M - m);
-        pack_side(kn, work, (hn_side){ A + m * j->ars, j->ars, j->acs, j->M, j->K, prec == HN_PREC_BF16 },
-                  true);
-        product_run(kn, j);
+    /* On the tile unit the waits between packing and product cost more than packing some at a time saves. */
+    int64_t rows = kn->needs_a ? j->M : ceil_div(512, kn->rows) * kn->rows;
+    if (reads_rows(kn, j->K, j->acs, half) && j->M >= kn->rows) {
+        hn_gemm_job whole = *j;
+        whole.M = j->M / kn->rows * kn->rows;
+        product_run(kn, &whole);
+        j->A = rows_on(j->A, whole.M * j->ars, true);
+        j->C = (char *)j->C + whole.M * j->ldc * (j->half_c ? 2 : 4);
+        j->M -= whole.M;
+    }
+    if (j->M) by_packing(kn, *j, rows, half_a, prec == HN_PREC_BF16, work);
+}
+
+/* ---- C as bf16, where the kernel writes floats ---- */
+typedef struct narrow {
+    uint16_t *to;
+    const float *from;
+    int64_t ldc, N;
+} narrow;
+static void narrow_slice(void *ctx, int64_t lo, int64_t hi) {
+    const narrow *c = ctx;
+    for (int64_t m = lo; m < hi; m++) HN_TIER_PICK(hn_vnarrow)(c->to + m * c->ldc, c->from + m * c->N, c->N);
+}
+
+static void product_of(const hn_gemm_kernels *kn, hn_gemm_job j, hn_prec prec, unsigned half, void *work) {
+    hn_assert(!j.half_c || !j.accumulate);
+    if (!j.half_c || kn->half) {
+        multiply(kn, &j, prec, half, work);
+        return;
+    }
+    int64_t M = j.M, rows = NARROW_ROWS;
+    narrow c = { j.C, work, j.ldc, j.N };
+    work = (char *)work + c_bytes(kn, M, j.N, half);
+    for (int64_t m = 0; m < M; m += rows, c.to += rows * c.ldc) {
+        hn_gemm_job part = j;
+        part.C = (void *)(uintptr_t)c.from, part.ldc = j.N, part.half_c = false;
+        part.M = min64(rows, M - m);
+        part.A = rows_on(j.A, m * j.ars, half & HN_HALF_A);
+        int64_t live = part.M;
+        multiply(kn, &part, prec, half, work);
+        hn_parallel(live, slice_items(live, 8192 / max64(1, j.N)), narrow_slice, &c);
     }
 }
 
-void hn_gemm_part(float *C, int64_t ldc, const float *A, int64_t ars, int64_t acs, int64_t M,
-                  const hn_pack *B, hn_part part, const float *bias, bool accumulate, void *work) {
+void hn_gemm_part(void *C, int64_t ldc, const void *A, int64_t ars, int64_t acs, int64_t M, const hn_pack *B,
+                  hn_part part, const float *bias, bool accumulate, unsigned half, void *work) {
     hn_assert(B->tier == hn_cpu_tier());
     hn_assert(0 <= part.k0 && part.k0 <= part.k1 && part.k1 <= B->K && part.k0 % HN_KSTEP == 0);
     hn_assert(part.k1 % HN_KSTEP == 0 || part.k1 == B->K);
     hn_assert(0 <= part.n0 && part.n0 <= part.n1 && part.n1 <= B->N && part.n0 % HN_PANEL == 0);
     const hn_gemm_kernels *kn = kernels(B->tier, B->prec);
     size_t panel_bytes = panel_size(kn, B->K);
-    hn_gemm_job j = {
-        C,       ldc,         A,    ars,       acs, false, M, part.k1 - part.k0, part.n1 - part.n0,
-        B->data, panel_bytes, bias, accumulate
-    };
+    hn_gemm_job j = { .C = C,
+                      .ldc = ldc,
+                      .half_c = half & HN_HALF_C,
+                      .A = A,
+                      .ars = ars,
+                      .acs = acs,
+                      .M = M,
+                      .K = part.k1 - part.k0,
+                      .N = part.n1 - part.n0,
+                      .B = B->data,
+                      .panel_bytes = panel_bytes,
+                      .bias = bias,
+                      .accumulate = accumulate };
     j.B += (size_t)(part.n0 / kn->panel) * panel_bytes + (size_t)(part.k0 * kn->panel) * kn->size;
-    multiply(kn, &j, B->prec, work);
+    product_of(kn, j, B->prec, half, work);
 }
 
-void hn_gemm_packed(float *C, int64_t ldc, const float *A, int64_t ars, int64_t acs, int64_t M,
-                    const hn_pack *B, const float *bias, bool accumulate, void *work) {
-    hn_gemm_part(C, ldc, A, ars, acs, M, B, (hn_part){ 0, B->K, 0, B->N }, bias, accumulate, work);
+void hn_gemm_packed(void *C, int64_t ldc, const void *A, int64_t ars, int64_t acs, int64_t M,
+                    const hn_pack *B, const float *bias, bool accumulate, unsigned half, void *work) {
+    hn_gemm_part(C, ldc, A, ars, acs, M, B, (hn_part){ 0, B->K, 0, B->N }, bias, accumulate, half, work);
 }
 
-void hn_gemm(float *C, int64_t ldc, const float *A, int64_t ars, int64_t acs, const float *B, int64_t brs,
-             int64_t bcs, int64_t M, int64_t K, int64_t N, hn_prec prec, bool accumulate, void *work) {
+void hn_gemm(void *C, int64_t ldc, const void *A, int64_t ars, int64_t acs, const void *B, int64_t brs,
+             int64_t bcs, int64_t M, int64_t K, int64_t N, hn_prec prec, const float *bias, bool accumulate,
+             unsigned half, void *work) {
     const hn_gemm_kernels *kn = kernels(hn_cpu_tier(), prec);
     hn_assert(((uintptr_t)work & 63) == 0 && (work || K * N == 0));
-    hn_side s = { B, bcs, brs, N, K, prec == HN_PREC_BF16 };
+    hn_side s = { B, bcs, brs, N, K, half & HN_HALF_B, prec == HN_PREC_BF16 };
     if (M > 0 && N > 0) pack_side(kn, work, s, false);
-    hn_gemm_job j = { C, ldc, A, ars, acs, false, M, K, N, work, panel_size(kn, K), NULL, accumulate };
-    multiply(kn, &j, prec, (char *)work + side_bytes(kn, N, kn->panel, K));
+    hn_gemm_job j = { .C = C,
+                      .ldc = ldc,
+                      .half_c = half & HN_HALF_C,
+                      .A = A,
+                      .ars = ars,
+                      .acs = acs,
+                      .M = M,
+                      .K = K,
+                      .N = N,
+                      .B = work,
+                      .panel_bytes = panel_size(kn, K),
+                      .bias = bias,
+                      .accumulate = accumulate };
+    product_of(kn, j, prec, half, (char *)work + side_bytes(kn, N, kn->panel, K));
 }

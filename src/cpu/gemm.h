@@ -43,23 +43,28 @@ void hn_pack_free(hn_pack *p);
 /* B[k][n] = src[k*rs + n*cs].  Call again whenever the weights have changed. */
 void hn_pack_fill(hn_pack *p, const float *src, int64_t rs, int64_t cs);
 
+/* Which of the matrices lie in memory as bf16 (uint16_t) and not as floats; strides count elements.  Bits are
+ * those of the same numbers as floats, C's rounded at the end.  A bf16 C cannot be accumulated to. */
+enum { HN_HALF_A = 1, HN_HALF_B = 2, HN_HALF_C = 4 };
+
 /* Bytes of `work` for up to M rows of A[m][k] = A[m*ars + k*acs]; 0: work may be NULL. */
-size_t hn_gemm_packed_work(int64_t M, int64_t K, int64_t acs, hn_prec prec);
+size_t hn_gemm_packed_work(int64_t M, int64_t K, int64_t N, int64_t acs, hn_prec prec, unsigned half);
 /* C[m*ldc + n] for all M rows and B->N columns.  bias: [N] or NULL.  C may not overlap the inputs. */
-void hn_gemm_packed(float *C, int64_t ldc, const float *A, int64_t ars, int64_t acs, int64_t M,
-                    const hn_pack *B, const float *bias, bool accumulate, void *work);
+void hn_gemm_packed(void *C, int64_t ldc, const void *A, int64_t ars, int64_t acs, int64_t M,
+                    const hn_pack *B, const float *bias, bool accumulate, unsigned half, void *work);
 
 /* The same with a part of B: k in [k0,k1) (k0 a multiple of HN_KSTEP, and k1 too or K) and columns [n0,n1)
  * (n0 a multiple of HN_PANEL).  A's first column is k0, C's and bias's first is n0. */
 typedef struct hn_part {
     int64_t k0, k1, n0, n1;
 } hn_part;
-void hn_gemm_part(float *C, int64_t ldc, const float *A, int64_t ars, int64_t acs, int64_t M,
-                  const hn_pack *B, hn_part part, const float *bias, bool accumulate, void *work);
+void hn_gemm_part(void *C, int64_t ldc, const void *A, int64_t ars, int64_t acs, int64_t M, const hn_pack *B,
+                  hn_part part, const float *bias, bool accumulate, unsigned half, void *work);
 
 /* Both sides plain, packed into work on the way: C[m*ldc + n] (+)= sum_k A[m*ars + k*acs] * B[k*brs + n*bcs].
  */
-size_t hn_gemm_work(int64_t M, int64_t K, int64_t N, int64_t acs, hn_prec prec);
-void hn_gemm(float *C, int64_t ldc, const float *A, int64_t ars, int64_t acs, const float *B, int64_t brs,
-             int64_t bcs, int64_t M, int64_t K, int64_t N, hn_prec prec, bool accumulate, void *work);
+size_t hn_gemm_work(int64_t M, int64_t K, int64_t N, int64_t acs, hn_prec prec, unsigned half);
+void hn_gemm(void *C, int64_t ldc, const void *A, int64_t ars, int64_t acs, const void *B, int64_t brs,
+             int64_t bcs, int64_t M, int64_t K, int64_t N, hn_prec prec, const float *bias, bool accumulate,
+             unsigned half, void *work);
 #endif

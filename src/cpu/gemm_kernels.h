@@ -9,9 +9,10 @@
 #include "cpu/gemm.h"
 
 typedef struct hn_gemm_job {
-    float *C;
+    void *C; /* floats, or bf16 (half_c) */
     int64_t ldc;
-    const void *A;    /* plain floats, or row panels when packed */
+    bool half_c;
+    const void *A;    /* plain: floats or, with `direct`, bf16; or row panels when packed */
     int64_t ars, acs; /* of plain A */
     bool packed;
     int64_t M, K, N;
@@ -23,9 +24,10 @@ typedef struct hn_gemm_job {
 
 /* A side seen as lines (rows of A, columns of B) along k: src[line*ls + k*ks]. */
 typedef struct hn_side {
-    const float *src;
+    const void *src;
     int64_t ls, ks, lines, K;
-    bool round; /* to bf16 */
+    bool half;  /* src is bf16 */
+    bool round; /* floats to bf16 */
 } hn_side;
 
 typedef struct hn_gemm_kernels {
@@ -34,6 +36,8 @@ typedef struct hn_gemm_kernels {
     int speed;    /* multiply-adds a ns, about: for cutting work into slices */
     size_t size;  /* bytes of one packed number */
     bool needs_a; /* A must be packed even when plain rows are contiguous */
+    bool half; /* whole groups of `rows` rows of bf16, K % k_step == 0, are read where they lie; C may be bf16
+                */
     void (*pack_a)(void *dst, const hn_side *s, int64_t lo, int64_t hi); /* row panels [lo,hi) of A */
     void (*pack_b)(void *dst, const hn_side *s, int64_t lo, int64_t hi); /* panels [lo,hi) of B */
     void (*block)(const hn_gemm_job *j, int64_t m0, int64_t m1, int64_t p0, int64_t p1); /* m0 % rows == 0 */

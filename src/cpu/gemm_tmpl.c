@@ -46,12 +46,24 @@ static void square(float *dst, int64_t per, const float *src, int64_t ls, int64_
     for (int64_t k = 0; k < nk; k++) vstore(dst + k * per, round ? vround_bf16(v[k]) : v[k]);
 }
 
+/* The same from bf16. */
+static void halves(float *dst, int64_t per, const uint16_t *src, int64_t ls, int64_t ks, int64_t nl,
+                   int64_t nk) {
+    for (int64_t k = 0; k < nk; k++) {
+        uint16_t t[VL] = { 0 };
+        for (int64_t i = 0; ls != 1 && i < nl; i++) t[i] = src[i * ls + k * ks];
+        vstore(dst + k * per, ls == 1 ? vload_bf16_n(src + k * ks, nl) : vload_bf16(t));
+    }
+}
+
 /* Lines [l, l + per) at k .. k + VL, as rows `per` apart. */
 static void strip(float *dst, const hn_side *s, int64_t per, int64_t l, int64_t k) {
     for (int64_t i = 0; i < per; i += VL) {
         int64_t nl = s->lines - l - i;
-        const float *src = nl > 0 ? s->src + (l + i) * s->ls + k * s->ks : s->src;
-        square(dst + i, per, src, s->ls, s->ks, nl < 0 ? 0 : low(nl, VL), low(VL, s->K - k), s->round);
+        int64_t at = nl > 0 ? (l + i) * s->ls + k * s->ks : 0, nk = low(VL, s->K - k);
+        nl = nl < 0 ? 0 : low(nl, VL);
+        if (s->half) halves(dst + i, per, (const uint16_t *)s->src + at, s->ls, s->ks, nl, nk);
+        else square(dst + i, per, (const float *)s->src + at, s->ls, s->ks, nl, nk, s->round);
     }
 }
 
@@ -125,7 +137,7 @@ HN_INLINE void tile(int mr, int64_t acs, int ahead, const hn_gemm_job *j, const 
         return;
     }
     HN_UNROLL for (int r = 0; r < mr; r++) {
-        float *c = j->C + (at->m + r) * j->ldc + at->col;
+        float *c = (float *)j->C + (at->m + r) * j->ldc + at->col;
         HN_UNROLL for (int v = 0; v < NV; v++) {
             int64_t n = j->N - at->col - v * VL;
             if (n <= 0) break;

@@ -62,10 +62,10 @@ static void chunk_logits(const head *c) {
     if (c->q) hn_gemm_q(c->z, HN_VCHUNK, c->h, c->C, c->A, c->q, c->v0, c->v0 + c->n, NULL, c->work);
     else if (c->fwd) {
         hn_part part = { 0, c->C, c->v0, c->v0 + c->n };
-        hn_gemm_part(c->z, HN_VCHUNK, c->h, c->C, 1, c->A, c->fwd, part, NULL, false, c->work);
+        hn_gemm_part(c->z, HN_VCHUNK, c->h, c->C, 1, c->A, c->fwd, part, NULL, false, 0, c->work);
     } else
-        hn_gemm(c->z, HN_VCHUNK, c->h, c->C, 1, c->w + c->v0 * c->C, 1, c->C, c->A, c->C, c->n, c->prec,
-                false, c->work);
+        hn_gemm(c->z, HN_VCHUNK, c->h, c->C, 1, c->w + c->v0 * c->C, 1, c->C, c->A, c->C, c->n, c->prec, NULL,
+                false, 0, c->work);
 }
 
 static size_t logits_work(const hn_tensor *y) {
@@ -73,8 +73,8 @@ static size_t logits_work(const hn_tensor *y) {
     hn_prec prec = (hn_prec)y->attr.i[0];
     int64_t A = hn_cap_rows(h), C = hn_cols(h);
     if (hn_side_q(y->in[1])) return hn_room(hn_gemm_q_work(A, C));
-    return hn_room(y->in[1]->side ? hn_gemm_packed_work(A, C, 1, prec)
-                                  : hn_gemm_work(A, C, HN_VCHUNK, 1, prec));
+    return hn_room(y->in[1]->side ? hn_gemm_packed_work(A, C, HN_VCHUNK, 1, prec, 0)
+                                  : hn_gemm_work(A, C, HN_VCHUNK, 1, prec, 0));
 }
 
 /* ---- forward ---- */
@@ -147,18 +147,20 @@ static void chunk_products(const head *c, float *gh, float *gw) {
     bool more = c->v0 > 0;
     if (gh && c->bwd) {
         hn_part part = { c->v0, c->v0 + n, 0, C };
-        hn_gemm_part(gh, C, c->z, HN_VCHUNK, 1, c->A, c->bwd, part, NULL, more, c->work);
-    } else if (gh) hn_gemm(gh, C, c->z, HN_VCHUNK, 1, w, C, 1, c->A, n, C, c->prec, more, c->work);
-    if (gw) hn_gemm(gw + c->v0 * C, C, c->z, 1, HN_VCHUNK, c->h, C, 1, c->n, c->A, C, c->prec, true, c->work);
+        hn_gemm_part(gh, C, c->z, HN_VCHUNK, 1, c->A, c->bwd, part, NULL, more, 0, c->work);
+    } else if (gh) hn_gemm(gh, C, c->z, HN_VCHUNK, 1, w, C, 1, c->A, n, C, c->prec, NULL, more, 0, c->work);
+    if (gw)
+        hn_gemm(gw + c->v0 * C, C, c->z, 1, HN_VCHUNK, c->h, C, 1, c->n, c->A, C, c->prec, NULL, true, 0,
+                c->work);
 }
 
 size_t hn_cpu_logp_b_scratch(const hn_tensor *y) {
     const hn_tensor *h = y->in[0];
     hn_prec prec = (hn_prec)y->attr.i[0];
     int64_t A = hn_cap_rows(h), C = hn_cols(h);
-    size_t gh =
-        y->in[1]->side ? hn_gemm_packed_work(A, HN_VCHUNK, 1, prec) : hn_gemm_work(A, HN_VCHUNK, C, 1, prec);
-    size_t gw = hn_gemm_work(HN_VCHUNK, A, C, HN_VCHUNK, prec), most = logits_work(y);
+    size_t gh = y->in[1]->side ? hn_gemm_packed_work(A, HN_VCHUNK, C, 1, prec, 0)
+                               : hn_gemm_work(A, HN_VCHUNK, C, 1, prec, 0);
+    size_t gw = hn_gemm_work(HN_VCHUNK, A, C, HN_VCHUNK, prec, 0), most = logits_work(y);
     if (gh > most) most = gh;
     return z_bytes(y) + (gw > most ? gw : most);
 }

@@ -89,21 +89,22 @@ const hn_qpack *hn_side_q(const hn_tensor *w) {
 /* ---- linear ---- */
 static hn_prec prec_of(const hn_tensor *y) { return (hn_prec)y->attr.i[0]; }
 
-/* Work of a product with a weight: A alone when there is a pack, else both sides. */
-static size_t with_weight(const hn_pack *p, int64_t M, int64_t K, int64_t N, hn_prec prec) {
-    return p ? hn_gemm_packed_work(M, K, 1, prec) : hn_gemm_work(M, K, N, 1, prec);
+static bool is_half(const hn_tensor *x) { return x->type == HN_BF16; }
+static unsigned halves(const hn_tensor *c, const hn_tensor *a) {
+    return (is_half(a) ? HN_HALF_A : 0) | (is_half(c) ? HN_HALF_C : 0);
+}
+
+/* Work of the product y of a and a weight: A alone when there is a pack, else both sides. */
+static size_t with_weight(const hn_tensor *y, const hn_tensor *a, const hn_pack *p, int64_t N) {
+    int64_t M = hn_cap_rows(a), K = hn_cols(a);
+    return p ? hn_gemm_packed_work(M, K, N, 1, prec_of(y), halves(y, a))
+             : hn_gemm_work(M, K, N, 1, prec_of(y), halves(y, a));
 }
 
 size_t hn_cpu_linear_scratch(const hn_tensor *y) {
     const hn_tensor *x = y->in[0], *w = y->in[1];
     if (hn_side_q(w)) return hn_gemm_q_work(hn_cap_rows(x), hn_cols(x));
-    return with_weight(hn_side_fwd(w, prec_of(y)), hn_cap_rows(x), hn_cols(x), w->shape.d[0], prec_of(y));
-}
-static void bias_slice(void *ctx, int64_t lo, int64_t hi) {
-    const hn_tensor *y = ctx;
-    int64_t O = hn_cols(y);
-    for (int64_t n = lo; n < hi; n++)
-        for (int64_t o = 0; o < O; o++) HN_OUT(y, 0)[n * O + o] += HN_IN(y, 2)[o];
+    return with_weight(y, x, hn_side_fwd(w, prec_of(y)), w->shape.d[0]);
 }
 int hn_cpu_linear(const hn_tensor *y, hn_err *e) {
     (void)e;
@@ -112,38 +113,41 @@ int hn_cpu_linear(const hn_tensor *y, hn_err *e) {
     const hn_pack *p = q ? NULL : hn_side_fwd(w, prec_of(y));
     int64_t N = hn_rows(x), C = hn_cols(x), O = hn_cols(y);
     const float *bias = y->in[2] ? y->in[2]->data : NULL;
+    hn_assert(!q || !halves(y, x));
     if (q) hn_gemm_q(y->data, O, x->data, C, N, q, 0, O, bias, y->work);
-    else if (p) hn_gemm_packed(y->data, O, x->data, C, 1, N, p, bias, false, y->work);
-    else {
-        hn_gemm(y->data, O, x->data, C, 1, w->data, 1, C, N, C, O, prec_of(y), false, y->work);
-        if (bias) hn_parallel(N, hn_most(1, 8192 / O), bias_slice, (void *)(uintptr_t)y);
-    }
+    else if (p) hn_gemm_packed(y->data, O, x->data, C, 1, N, p, bias, false, halves(y, x), y->work);
+    else
+        hn_gemm(y->data, O, x->data, C, 1, w->data, 1, C, N, C, O, prec_of(y), bias, false, halves(y, x),
+                y->work);
     return HN_OK;
 }
 
 size_t hn_cpu_linear_x_scratch(const hn_tensor *y) {
     const hn_tensor *g = y->in[0], *w = y->in[1];
-    return with_weight(hn_side_bwd(w, prec_of(y)), hn_cap_rows(g), hn_cols(g), hn_cols(w), prec_of(y));
+    return with_weight(y, g, hn_side_bwd(w, prec_of(y)), hn_cols(w));
 }
 int hn_cpu_linear_x(const hn_tensor *y, hn_err *e) {
     (void)e;
     const hn_tensor *g = y->in[0], *w = y->in[1];
     const hn_pack *p = hn_side_bwd(w, prec_of(y));
     int64_t N = hn_rows(g), O = hn_cols(g), C = hn_cols(y);
-    if (p) hn_gemm_packed(y->data, C, g->data, O, 1, N, p, NULL, false, y->work);
-    else hn_gemm(y->data, C, g->data, O, 1, w->data, C, 1, N, O, C, prec_of(y), false, y->work);
+    if (p) hn_gemm_packed(y->data, C, g->data, O, 1, N, p, NULL, false, halves(y, g), y->work);
+    else
+        hn_gemm(y->data, C, g->data, O, 1, w->data, C, 1, N, O, C, prec_of(y), NULL, false, halves(y, g),
+                y->work);
     return HN_OK;
 }
 
 size_t hn_cpu_linear_w_scratch(const hn_tensor *y) {
     int64_t O = hn_cols(y->in[0]);
-    return hn_gemm_work(O, hn_cap_rows(y->in[0]), hn_cols(y), O, prec_of(y));
+    return hn_gemm_work(O, hn_cap_rows(y->in[0]), hn_cols(y), O, prec_of(y), halves(y, y->in[0]));
 }
 int hn_cpu_linear_w(const hn_tensor *y, hn_err *e) {
     (void)e;
     const hn_tensor *g = y->in[0], *x = y->in[1];
     int64_t N = hn_rows(g), O = hn_cols(g), C = hn_cols(x);
-    hn_gemm(y->data, C, g->data, 1, O, x->data, C, 1, O, N, C, prec_of(y), true, y->work);
+    hn_gemm(y->data, C, g->data, 1, O, x->data, C, 1, O, N, C, prec_of(y), NULL, true,
+            halves(y, g) | (is_half(x) ? HN_HALF_B : 0), y->work);
     return HN_OK;
 }
 
@@ -151,8 +155,7 @@ int hn_cpu_linear_w(const hn_tensor *y, hn_err *e) {
 size_t hn_cpu_logits_scratch(const hn_tensor *y) {
     const hn_tensor *h = y->in[0];
     if (hn_side_q(y->in[1])) return hn_gemm_q_work(hn_cap_rows(h), hn_cols(h));
-    return with_weight(hn_side_fwd(y->in[1], prec_of(y)), hn_cap_rows(h), hn_cols(h), y->attr.i[1],
-                       prec_of(y));
+    return with_weight(y, h, hn_side_fwd(y->in[1], prec_of(y)), y->attr.i[1]);
 }
 static void absent_slice(void *ctx, int64_t lo, int64_t hi) {
     const hn_tensor *y = ctx;
@@ -169,8 +172,9 @@ int hn_cpu_logits(const hn_tensor *y, hn_err *e) {
     if (q) hn_gemm_q(y->data, V, h->data, C, R, q, 0, vocab, NULL, y->work);
     else if (p) {
         hn_part all = { 0, C, 0, vocab };
-        hn_gemm_part(y->data, V, h->data, C, 1, R, p, all, NULL, false, y->work);
-    } else hn_gemm(y->data, V, h->data, C, 1, w->data, 1, C, R, C, vocab, prec_of(y), false, y->work);
+        hn_gemm_part(y->data, V, h->data, C, 1, R, p, all, NULL, false, 0, y->work);
+    } else
+        hn_gemm(y->data, V, h->data, C, 1, w->data, 1, C, R, C, vocab, prec_of(y), NULL, false, 0, y->work);
     if (vocab < V) hn_parallel(R, hn_most(1, 8192 / (V - vocab)), absent_slice, (void *)(uintptr_t)y);
     return HN_OK;
 }

@@ -16,6 +16,10 @@ enum {
     WORTH = 8192  /* elements that are worth starting a slice for */
 };
 
+static bool is_half(const hn_tensor *x) { return x->type == HN_BF16; }
+/* Element i of x, which is bf16 or floats. */
+static void *element(const hn_tensor *x, int64_t i) { return (char *)x->data + i * (is_half(x) ? 2 : 4); }
+
 static int64_t grain_rows(int64_t cols) { return hn_most(1, WORTH / hn_most(1, cols)); }
 
 /* Runs fn over the rows of y. */
@@ -65,8 +69,9 @@ int hn_cpu_accum(const hn_tensor *y, hn_err *e) {
 static void rmsnorm_slice(void *ctx, int64_t lo, int64_t hi) {
     const hn_tensor *y = ctx;
     int64_t C = hn_cols(y);
-    HN_TIER_PICK(hn_norm)
-    (HN_OUT(y, 0) + lo * C, HN_IN(y, 0) + lo * C, HN_IN(y, 1), hi - lo, C, (float)y->attr.f[0]);
+    const float *x = HN_IN(y, 0) + lo * C, *w = HN_IN(y, 1);
+    if (is_half(y)) HN_TIER_PICK(hn_norm_half)(element(y, lo * C), x, w, hi - lo, C, (float)y->attr.f[0]);
+    else HN_TIER_PICK(hn_norm)(HN_OUT(y, 0) + lo * C, x, w, hi - lo, C, (float)y->attr.f[0]);
 }
 int hn_cpu_rmsnorm(const hn_tensor *y, hn_err *e) {
     (void)e;
@@ -133,7 +138,7 @@ typedef struct fold {
 static void fold_slice(void *ctx, int64_t lo, int64_t hi) {
     const fold *c = ctx;
     int64_t a = lo * COLUMNS, b = hn_least(hi * COLUMNS, c->width);
-    HN_TIER_PICK(hn_vcolumns)(c->out + a, c->part + a, c->ld, c->blocks, b - a);
+    HN_TIER_PICK(hn_vcolumns)(c->out + a, c->part + a, c->ld, c->blocks, b - a, false);
 }
 /* out += the parts, [blocks, ld], of which the first `width` columns count. */
 static void fold_parts(float *out, const float *part, int64_t blocks, int64_t ld, int64_t width) {
@@ -197,7 +202,8 @@ static void linear_b_slice(void *ctx, int64_t lo, int64_t hi) {
         float *part = (float *)y->work + b * O;
         int64_t n = b * BLOCK;
         memset(part, 0, (size_t)O * sizeof *part);
-        HN_TIER_PICK(hn_vcolumns)(part, HN_IN(y, 0) + n * O, O, hn_least(BLOCK, N - n), O);
+        HN_TIER_PICK(hn_vcolumns)
+        (part, element(y->in[0], n * O), O, hn_least(BLOCK, N - n), O, is_half(y->in[0]));
     }
 }
 size_t hn_cpu_linear_b_scratch(const hn_tensor *y) {
@@ -216,8 +222,14 @@ static void turn(const hn_tensor *y, int64_t lo, int64_t hi, float sign, int64_t
     int64_t H = y->attr.i[0], G = y->attr.i[1], D = hn_head_size(y), C = hn_cols(y), v = (H + G) * D;
     for (int64_t n = lo; n < hi; n++) {
         const float *x = HN_IN(y, 0) + n * C;
+        if (is_half(y)) {
+            uint16_t *to = element(y, n * C);
+            HN_TIER_PICK(hn_turn)(to, x, HN_INI(y, 1)[n], HN_IN(y, 2), sign, H + G, D, true);
+            HN_TIER_PICK(hn_vnarrow)(to + v, x + v, G * D);
+            continue;
+        }
         float *out = HN_OUT(y, 0) + n * C;
-        HN_TIER_PICK(hn_turn)(out, x, HN_INI(y, 1)[n], HN_IN(y, 2), sign, H + G, D);
+        HN_TIER_PICK(hn_turn)(out, x, HN_INI(y, 1)[n], HN_IN(y, 2), sign, H + G, D, false);
         if (prec == HN_PREC_BF16) {
             HN_TIER_PICK(hn_vround_bf16)(out, out, v);
             HN_TIER_PICK(hn_vround_bf16)(out + v, x + v, G * D);
@@ -241,8 +253,8 @@ static void swiglu_slice(void *ctx, int64_t lo, int64_t hi) {
     const hn_tensor *y = ctx;
     int64_t F = hn_cols(y);
     for (int64_t n = lo; n < hi; n++) {
-        const float *gu = HN_IN(y, 0) + n * 2 * F;
-        HN_TIER_PICK(hn_silu)(HN_OUT(y, 0) + n * F, gu, gu + F, F);
+        const void *gate = element(y->in[0], n * 2 * F), *up = element(y->in[0], n * 2 * F + F);
+        HN_TIER_PICK(hn_silu)(element(y, n * F), gate, up, F, is_half(y), is_half(y->in[0]));
     }
 }
 int hn_cpu_swiglu(const hn_tensor *y, hn_err *e) {
@@ -253,9 +265,10 @@ static void swiglu_b_slice(void *ctx, int64_t lo, int64_t hi) {
     const hn_tensor *y = ctx;
     int64_t F = hn_cols(y) / 2;
     for (int64_t n = lo; n < hi; n++) {
-        const float *gu = HN_IN(y, 0) + n * 2 * F;
-        float *out = HN_OUT(y, 0) + n * 2 * F;
-        HN_TIER_PICK(hn_silu_b)(out, out + F, gu, gu + F, HN_IN(y, 1) + n * F, F);
+        const void *gate = element(y->in[0], n * 2 * F), *up = element(y->in[0], n * 2 * F + F);
+        HN_TIER_PICK(hn_silu_b)
+        (element(y, n * 2 * F), element(y, n * 2 * F + F), gate, up, HN_IN(y, 1) + n * F, F, is_half(y),
+         is_half(y->in[0]));
     }
 }
 int hn_cpu_swiglu_b(const hn_tensor *y, hn_err *e) {

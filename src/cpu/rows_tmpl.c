@@ -3,6 +3,15 @@
 
 #include "cpu/vmath.h"
 
+/* n numbers from element i on, which are bf16 or floats. */
+HN_INLINE V load_as(bool half, const void *p, int64_t i, int64_t n) {
+    return half ? vload_bf16_n((const uint16_t *)p + i, n) : vload_n((const float *)p + i, n);
+}
+HN_INLINE void store_as(bool half, void *p, int64_t i, int64_t n, V a) {
+    if (half) vstore_bf16_n((uint16_t *)p + i, n, a);
+    else vstore_n((float *)p + i, n, a);
+}
+
 /* Sum over c < n of a[c] b[c] (w[c]).  Vector i goes to sum i mod 4, whatever n is. */
 HN_INLINE V dot(const float *a, const float *b, const float *w, int64_t n) {
     V s[4] = { vzero(), vzero(), vzero(), vzero() };
@@ -30,6 +39,14 @@ void HN_TIERED(hn_norm)(float *y, const float *x, const float *w, int64_t n, int
         V r = inverse_rms(x, C, eps);
         for (int64_t c = 0; c < C; c += VL)
             vstore_n(y + c, C - c, vmul(vmul(vload_n(x + c, C - c), r), vload_n(w + c, C - c)));
+    }
+}
+
+void HN_TIERED(hn_norm_half)(uint16_t *y, const float *x, const float *w, int64_t n, int64_t C, float eps) {
+    for (; n > 0; n--, x += C, y += C) {
+        V r = inverse_rms(x, C, eps);
+        for (int64_t c = 0; c < C; c += VL)
+            vstore_bf16_n(y + c, C - c, vmul(vmul(vload_n(x + c, C - c), r), vload_n(w + c, C - c)));
     }
 }
 
@@ -86,40 +103,58 @@ HN_INLINE void sincos_of(V x, V *sine, V *cosine) {
 #endif
 }
 
-void HN_TIERED(hn_turn)(float *y, const float *x, int32_t pos, const float *freq, float sign, int64_t heads,
-                        int64_t D) {
-    int64_t half = D / 2;
-    for (int64_t i = 0; i < half; i += VL) {
+HN_INLINE void turn(bool half, void *y, const float *x, int32_t pos, const float *freq, float sign,
+                    int64_t heads, int64_t D) {
+    int64_t mid = D / 2;
+    for (int64_t i = 0; i < mid; i += VL) {
         V s, c;
-        int64_t n = half - i;
+        int64_t n = mid - i;
         sincos_of(vmul(vset1((float)pos), vload_n(freq + i, n)), &s, &c);
         s = vmul(s, vset1(sign));
         for (int64_t h = 0; h < heads; h++) {
-            V u = vload_n(x + h * D + i, n), v = vload_n(x + h * D + half + i, n);
-            vstore_n(y + h * D + i, n, vfnma(v, s, vmul(u, c)));
-            vstore_n(y + h * D + half + i, n, vfma(u, s, vmul(v, c)));
+            V u = vload_n(x + h * D + i, n), v = vload_n(x + h * D + mid + i, n);
+            store_as(half, y, h * D + i, n, vfnma(v, s, vmul(u, c)));
+            store_as(half, y, h * D + mid + i, n, vfma(u, s, vmul(v, c)));
         }
     }
+}
+void HN_TIERED(hn_turn)(void *y, const float *x, int32_t pos, const float *freq, float sign, int64_t heads,
+                        int64_t D, bool half) {
+    if (half) turn(true, y, x, pos, freq, sign, heads, D);
+    else turn(false, y, x, pos, freq, sign, heads, D);
 }
 
 HN_INLINE V sigmoid(V a) { return vdiv(vset1(1), vadd(vset1(1), vexp(vneg(a)))); }
 
-void HN_TIERED(hn_silu)(float *y, const float *gate, const float *up, int64_t n) {
+HN_INLINE void silu(bool to, bool from, void *y, const void *gate, const void *up, int64_t n) {
     for (int64_t i = 0; i < n; i += VL) {
-        V a = vload_n(gate + i, n - i);
-        vstore_n(y + i, n - i, vmul(vmul(a, sigmoid(a)), vload_n(up + i, n - i)));
+        V a = load_as(from, gate, i, n - i);
+        store_as(to, y, i, n - i, vmul(vmul(a, sigmoid(a)), load_as(from, up, i, n - i)));
     }
 }
+void HN_TIERED(hn_silu)(void *y, const void *gate, const void *up, int64_t n, bool half_y, bool half) {
+    if (half_y && half) silu(true, true, y, gate, up, n);
+    else if (half_y) silu(true, false, y, gate, up, n);
+    else if (half) silu(false, true, y, gate, up, n);
+    else silu(false, false, y, gate, up, n);
+}
 
-void HN_TIERED(hn_silu_b)(float *ggate, float *gup, const float *gate, const float *up, const float *g,
-                          int64_t n) {
+HN_INLINE void silu_b(bool to, bool from, void *ggate, void *gup, const void *gate, const void *up,
+                      const float *g, int64_t n) {
     for (int64_t i = 0; i < n; i += VL) {
-        V a = vload_n(gate + i, n - i), u = vload_n(up + i, n - i), e = vload_n(g + i, n - i);
+        V a = load_as(from, gate, i, n - i), u = load_as(from, up, i, n - i), e = vload_n(g + i, n - i);
         V s = sigmoid(a), as = vmul(a, s);
         V slope = vfma(vsub(a, as), s, s); /* s (1 + a (1 - s)) */
-        vstore_n(ggate + i, n - i, vmul(vmul(e, u), slope));
-        vstore_n(gup + i, n - i, vmul(e, as));
+        store_as(to, ggate, i, n - i, vmul(vmul(e, u), slope));
+        store_as(to, gup, i, n - i, vmul(e, as));
     }
+}
+void HN_TIERED(hn_silu_b)(void *ggate, void *gup, const void *gate, const void *up, const float *g, int64_t n,
+                          bool half_y, bool half) {
+    if (half_y && half) silu_b(true, true, ggate, gup, gate, up, g, n);
+    else if (half_y) silu_b(true, false, ggate, gup, gate, up, g, n);
+    else if (half) silu_b(false, true, ggate, gup, gate, up, g, n);
+    else silu_b(false, false, ggate, gup, gate, up, g, n);
 }
 
 #define BINARY(name, f)                                                                                      \
@@ -136,14 +171,22 @@ void HN_TIERED(hn_vaffine)(float *y, const float *a, float s, float c, int64_t n
         vstore_n(y + i, n - i, vfma(vset1(s), vload_n(a + i, n - i), vset1(c)));
 }
 
-void HN_TIERED(hn_vcolumns)(float *y, const float *x, int64_t ld, int64_t rows, int64_t n) {
+HN_INLINE void columns(bool half, float *y, const void *x, int64_t ld, int64_t rows, int64_t n) {
     for (int64_t i = 0; i < n; i += VL) {
         V s = vload_n(y + i, n - i);
-        for (int64_t r = 0; r < rows; r++) s = vadd(s, vload_n(x + r * ld + i, n - i));
+        for (int64_t r = 0; r < rows; r++) s = vadd(s, load_as(half, x, r * ld + i, n - i));
         vstore_n(y + i, n - i, s);
     }
+}
+void HN_TIERED(hn_vcolumns)(float *y, const void *x, int64_t ld, int64_t rows, int64_t n, bool half) {
+    if (half) columns(true, y, x, ld, rows, n);
+    else columns(false, y, x, ld, rows, n);
 }
 
 void HN_TIERED(hn_vround_bf16)(float *y, const float *x, int64_t n) {
     for (int64_t i = 0; i < n; i += VL) vstore_n(y + i, n - i, vround_bf16(vload_n(x + i, n - i)));
+}
+
+void HN_TIERED(hn_vnarrow)(uint16_t *y, const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i += VL) vstore_bf16_n(y + i, n - i, vload_n(x + i, n - i));
 }

@@ -141,13 +141,22 @@ static hn_tensor *product(recorder *r, hn_tensor *x, int w, int b) {
     return hn_linear(r->t, x, wl, bl, r->m->params.prec);
 }
 
+/* What products read next is stored as they read it; weights in few bits are multiplied with floats. */
+static hn_tensor *stored(const recorder *r, hn_tensor *x) {
+    return hn_stored(x, r->m->params.quant ? HN_PREC_F32 : r->m->params.prec);
+}
+
+static hn_tensor *norm(recorder *r, hn_tensor *x, int w) {
+    return stored(r, hn_rmsnorm(r->t, x, use(r, w), r->m->cfg.rms_norm_eps));
+}
+
 static hn_tensor *block(recorder *r, int i, hn_tensor *x, hn_tensor *pos, hn_tensor *freq,
                         const hn_attend *how) {
     const hn_hfconfig *c = &r->m->cfg;
     const hn_layer *l = &r->m->layer[i];
     hn_tape *t = r->t;
     hn_scope(t, "layer.%d.attn", i);
-    hn_tensor *qkv = product(r, hn_rmsnorm(t, x, use(r, l->norm_in), c->rms_norm_eps), l->qkv, l->qkv_bias);
+    hn_tensor *qkv = product(r, norm(r, x, l->norm_in), l->qkv, l->qkv_bias);
     if (l->q_norm >= 0) {
         hn_tensor *qn = use(r, l->q_norm), *kn = use(r, l->k_norm);
         qkv = hn_headnorm(t, qkv, qn, kn, c->n_head, c->n_kv_head, c->rms_norm_eps);
@@ -158,9 +167,8 @@ static hn_tensor *block(recorder *r, int i, hn_tensor *x, hn_tensor *pos, hn_ten
                              : hn_attnkv(t, qkv, how->row, how->kv, c->n_head, i);
     x = hn_add(t, x, product(r, a, l->out, l->out_bias));
     hn_scope(t, "layer.%d.mlp", i);
-    hn_tensor *gu =
-        product(r, hn_rmsnorm(t, x, use(r, l->norm_mid), c->rms_norm_eps), l->gate_up, l->gate_up_bias);
-    return hn_add(t, x, product(r, hn_swiglu(t, gu), l->down, l->down_bias));
+    hn_tensor *gu = stored(r, product(r, norm(r, x, l->norm_mid), l->gate_up, l->gate_up_bias));
+    return hn_add(t, x, product(r, stored(r, hn_swiglu(t, gu)), l->down, l->down_bias));
 }
 
 int hn_transformer_max_len(const hn_transformer *m) {

@@ -2,36 +2,40 @@
  * three gradients.  Sums run over the inner index in order; the reference adds in double. */
 #include "op/op.h"
 
+/* bf16 is for products that round what they read. */
+static bool refused(const hn_tensor *y, const hn_tensor *x) {
+    return !hn_is_real(x, 2) || (x->type == HN_BF16 && y->attr.i[0] != HN_PREC_BF16);
+}
 static int linear_shape(const hn_tensor *y, hn_shape *s) {
     const hn_tensor *x = y->in[0], *w = y->in[1], *b = y->in[2];
     *s = hn_rows_like(x, w->shape.d[0]);
-    return !hn_is(x, HN_F, 2) || !hn_is(w, HN_F, 2) || hn_cols(x) != hn_cols(w) ||
+    return refused(y, x) || !hn_is(w, HN_F, 2) || hn_cols(x) != hn_cols(w) ||
            (b && !hn_is_weight(b, w->shape.d[0]));
 }
 static int linear_x_shape(const hn_tensor *y, hn_shape *s) {
     const hn_tensor *g = y->in[0], *w = y->in[1];
     *s = hn_rows_like(g, hn_cols(w));
-    return !hn_is(g, HN_F, 2) || !hn_is(w, HN_F, 2) || hn_cols(g) != w->shape.d[0];
+    return refused(y, g) || !hn_is(w, HN_F, 2) || hn_cols(g) != w->shape.d[0];
 }
 static int linear_w_shape(const hn_tensor *y, hn_shape *s) {
     const hn_tensor *g = y->in[0], *x = y->in[1];
     *s = (hn_shape)HN_S2(hn_cols(g), hn_cols(x));
-    return !hn_is(g, HN_F, 2) || !hn_is(x, HN_F, 2) || !hn_same_rows(g, x);
+    return refused(y, g) || refused(y, x) || !hn_same_rows(g, x);
 }
 static int linear_b_shape(const hn_tensor *y, hn_shape *s) {
     *s = (hn_shape)HN_S1(hn_cols(y->in[0]));
-    return !hn_is(y->in[0], HN_F, 2);
+    return !hn_is_real(y->in[0], 2);
 }
 
 static void linear_ref(const hn_tensor *y, int64_t lo, int64_t hi) {
     int64_t O = hn_cols(y), C = hn_cols(y->in[0]), prec = y->attr.i[0];
     const hn_real *w = HN_IN(y, 1);
     for (int64_t n = lo; n < hi; n++) {
-        const hn_real *x = HN_IN(y, 0) + n * C;
         for (int64_t o = 0; o < O; o++) {
             double acc = 0;
-            for (int64_t c = 0; c < C; c++) acc += (double)hn_read(x[c], prec) * hn_read(w[o * C + c], prec);
-            HN_OUT(y, 0)[n * O + o] = (hn_real)(y->in[2] ? acc + HN_IN(y, 2)[o] : acc);
+            for (int64_t c = 0; c < C; c++)
+                acc += (double)hn_read(hn_get(y->in[0], n * C + c), prec) * hn_read(w[o * C + c], prec);
+            hn_put(y, n * O + o, (hn_real)(y->in[2] ? acc + HN_IN(y, 2)[o] : acc));
         }
     }
 }
@@ -39,22 +43,22 @@ static void linear_x_ref(const hn_tensor *y, int64_t lo, int64_t hi) {
     int64_t C = hn_cols(y), O = hn_cols(y->in[0]), prec = y->attr.i[0];
     const hn_real *w = HN_IN(y, 1);
     for (int64_t n = lo; n < hi; n++) {
-        const hn_real *g = HN_IN(y, 0) + n * O;
         for (int64_t c = 0; c < C; c++) {
             double acc = 0;
-            for (int64_t o = 0; o < O; o++) acc += (double)hn_read(g[o], prec) * hn_read(w[o * C + c], prec);
+            for (int64_t o = 0; o < O; o++)
+                acc += (double)hn_read(hn_get(y->in[0], n * O + o), prec) * hn_read(w[o * C + c], prec);
             HN_OUT(y, 0)[n * C + c] = (hn_real)acc;
         }
     }
 }
 static void linear_w_ref(const hn_tensor *y, int64_t lo, int64_t hi) {
     int64_t C = hn_cols(y), O = hn_cols(y->in[0]), N = hn_rows(y->in[0]), prec = y->attr.i[0];
-    const hn_real *g = HN_IN(y, 0), *x = HN_IN(y, 1);
+    const hn_tensor *g = y->in[0], *x = y->in[1];
     for (int64_t o = lo; o < hi; o++)
         for (int64_t c = 0; c < C; c++) {
             double acc = 0;
             for (int64_t n = 0; n < N; n++)
-                acc += (double)hn_read(g[n * O + o], prec) * hn_read(x[n * C + c], prec);
+                acc += (double)hn_read(hn_get(g, n * O + o), prec) * hn_read(hn_get(x, n * C + c), prec);
             HN_OUT(y, 0)[o * C + c] += (hn_real)acc;
         }
 }
@@ -62,7 +66,7 @@ static void linear_b_ref(const hn_tensor *y, int64_t lo, int64_t hi) {
     int64_t O = hn_cols(y->in[0]), N = hn_rows(y->in[0]);
     for (int64_t o = lo; o < hi; o++) {
         double acc = 0;
-        for (int64_t n = 0; n < N; n++) acc += HN_IN(y, 0)[n * O + o];
+        for (int64_t n = 0; n < N; n++) acc += hn_get(y->in[0], n * O + o);
         HN_OUT(y, 0)[o] += (hn_real)acc;
     }
 }
@@ -104,6 +108,7 @@ const hn_op hn_op_linear = { .name = "linear",
                              .vjp = linear_vjp,
                              .flops = linear_flops,
                              .optional = 1 << 2,
+                             .half = 1,
                              .cases = forward };
 const hn_op hn_op_linear_x = { .name = "linear_x",
                                .n_in = 2,

@@ -41,8 +41,11 @@ static int rows_w_shape(const hn_tensor *y, hn_shape *s) {
 }
 static void rmsnorm_ref(const hn_tensor *y, int64_t lo, int64_t hi) {
     int64_t C = hn_cols(y);
-    for (int64_t n = lo; n < hi; n++)
-        norm_one(HN_OUT(y, 0) + n * C, HN_IN(y, 0) + n * C, HN_IN(y, 1), C, y->attr.f[0]);
+    for (int64_t n = lo; n < hi; n++) {
+        const hn_real *x = HN_IN(y, 0) + n * C;
+        double r = inverse_rms(x, C, y->attr.f[0]);
+        for (int64_t c = 0; c < C; c++) hn_put(y, n * C + c, (hn_real)(x[c] * r * HN_IN(y, 1)[c]));
+    }
 }
 static void rmsnorm_x_ref(const hn_tensor *y, int64_t lo, int64_t hi) {
     int64_t C = hn_cols(y);
@@ -134,9 +137,13 @@ static const hn_case heads_b[] = {
       .attr = { { 1e-6 }, { 1, 1 } } }, { 0 } };
 /* clang-format on */
 
-const hn_op hn_op_rmsnorm = {
-    .name = "rmsnorm", .n_in = 2, .shape = rows_shape, .ref = rmsnorm_ref, .vjp = rmsnorm_vjp, .cases = rows
-};
+const hn_op hn_op_rmsnorm = { .name = "rmsnorm",
+                              .n_in = 2,
+                              .shape = rows_shape,
+                              .ref = rmsnorm_ref,
+                              .vjp = rmsnorm_vjp,
+                              .half = 1,
+                              .cases = rows };
 const hn_op hn_op_rmsnorm_x = {
     .name = "rmsnorm_x", .n_in = 3, .shape = rows_x_shape, .ref = rmsnorm_x_ref, .cases = rows_b
 };

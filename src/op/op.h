@@ -62,6 +62,25 @@ static inline bool hn_is(const hn_tensor *x, hn_dtype type, int nd) {
     return x->type == type && x->shape.nd == nd;
 }
 
+/* Reals that may be stored in bf16: read with hn_get, written with hn_put. */
+static inline bool hn_is_real(const hn_tensor *x, int nd) {
+    return hn_is(x, HN_F, nd) || hn_is(x, HN_BF16, nd);
+}
+static inline hn_real hn_get(const hn_tensor *x, int64_t i) {
+    if (x->type != HN_BF16 || sizeof(hn_real) != 4) return ((const hn_real *)x->data)[i];
+    return (hn_real)hn_from_bf16(((const uint16_t *)x->data)[i]);
+}
+static inline void hn_put(const hn_tensor *y, int64_t i, hn_real v) {
+    if (y->type != HN_BF16 || sizeof(hn_real) != 4) ((hn_real *)y->data)[i] = v;
+    else ((uint16_t *)y->data)[i] = hn_bf16((float)v);
+}
+
+/* g, just recorded, is the gradient of x.  Where a product made x, products alone will read g: it is stored
+ * as they read it. */
+static inline hn_tensor *hn_grad_stored(hn_tensor *g, const hn_tensor *x) {
+    return x->op == &hn_op_linear ? hn_stored(g, (hn_prec)x->attr.i[0]) : g;
+}
+
 /* A vector of reals of n elements that does not change with live counts: a weight. */
 static inline bool hn_is_weight(const hn_tensor *x, int64_t n) {
     return hn_is(x, HN_F, 1) && x->shape.live == HN_FIXED && x->shape.d[0] == n;

@@ -12,6 +12,9 @@
  * prec; attnkv i[0] H, i[1] layer; logp*, logits i[0] prec, i[1] vocab, f[0] temperature; affine f[0] s, f[1]
  * c; clip* f[0] lo, f[1] hi.
  *
+ * Outputs of linear, rmsnorm, swiglu, swiglu_b and rope_b may be stored in bf16 (hn_stored), and linear*,
+ * swiglu* read what is.
+ *
  * Letters: N tokens, A acts, S samples, C channels, H query heads, G key-value heads, D head size,
  * F feed-forward size, V vocabulary, R rows of any kind. */
 #ifndef HN_OP /* the plain include; tables define HN_OP first */

@@ -24,25 +24,25 @@ static void rotate(const hn_tensor *y, int64_t lo, int64_t hi, hn_real sign, int
     int64_t turned = y->attr.i[0] + y->attr.i[1], D = head_size(y), half = D / 2, C = hn_cols(y);
     for (int64_t n = lo; n < hi; n++) {
         const hn_real *x = HN_IN(y, 0) + n * C;
-        hn_real *out = HN_OUT(y, 0) + n * C, pos = (hn_real)HN_INI(y, 1)[n];
+        hn_real pos = (hn_real)HN_INI(y, 1)[n];
         for (int64_t i = 0; i < half; i++) {
             hn_real a = pos * HN_IN(y, 2)[i];
             hn_real c = (hn_real)cos(a), s = sign * (hn_real)sin(a);
             for (int64_t h = 0; h < turned; h++) {
                 hn_real u = x[h * D + i], v = x[h * D + half + i];
-                out[h * D + i] = u * c - v * s;
-                out[h * D + half + i] = v * c + u * s;
+                hn_put(y, n * C + h * D + i, hn_read(u * c - v * s, prec));
+                hn_put(y, n * C + h * D + half + i, hn_read(v * c + u * s, prec));
             }
         }
-        for (int64_t i = turned * D; i < C; i++) out[i] = x[i];
-        for (int64_t i = 0; i < C; i++) out[i] = hn_read(out[i], prec);
+        for (int64_t i = turned * D; i < C; i++) hn_put(y, n * C + i, hn_read(x[i], prec));
     }
 }
 static void rope_ref(const hn_tensor *y, int64_t lo, int64_t hi) { rotate(y, lo, hi, 1, y->attr.i[2]); }
 static void rope_b_ref(const hn_tensor *y, int64_t lo, int64_t hi) { rotate(y, lo, hi, -1, HN_PREC_F32); }
 
 static void rope_vjp(hn_tape *t, hn_tensor *y, hn_tensor *const g[], hn_tensor *gin[]) {
-    gin[0] = hn_rope_b(t, g[0], y->in[1], y->in[2], (int)y->attr.i[0], (int)y->attr.i[1]);
+    hn_tensor *gx = hn_rope_b(t, g[0], y->in[1], y->in[2], (int)y->attr.i[0], (int)y->attr.i[1]);
+    gin[0] = hn_grad_stored(gx, y->in[0]);
 }
 static void rope_b_vjp(hn_tape *t, hn_tensor *y, hn_tensor *const g[], hn_tensor *gin[]) {
     gin[0] = hn_rope(t, g[0], y->in[1], y->in[2], (int)y->attr.i[0], (int)y->attr.i[1], HN_PREC_F32);
@@ -73,6 +73,7 @@ const hn_op hn_op_rope_b = { .name = "rope_b",
                              .ref = rope_b_ref,
                              .vjp = rope_b_vjp,
                              .inplace = 1,
+                             .half = 1,
                              .fixed_in = 1 << 2,
                              .cases = cases };
 

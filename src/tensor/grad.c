@@ -48,15 +48,23 @@ static void bind_into(hn_tape *t, hn_tensor *g, hn_tensor *leaf) {
         t->cap_bound = cap;
     }
     t->bound[t->n_bound++] = (hn_bound){ g, leaf };
+    if (!g) return;
     g->bound = true;
     g->data = leaf->into;
+}
+
+/* Its gradient memory has no node that adds to it. */
+static bool untouched(const hn_tape *t, const hn_tensor *leaf) {
+    for (int i = 0; i < t->n_bound; i++)
+        if (t->bound[i].leaf == leaf) return false;
+    return leaf->into != NULL;
 }
 
 /* Adds contribution gin[k], made by a vjp that began recording at `since`, to the gradient of x. */
 static void contribute(hn_tape *t, hn_tensor *x, hn_tensor *const gin[HN_MAXIN], int k, int since) {
     hn_tensor *g = gin[k];
     if (t->err.code) return;
-    hn_assert(g->type == HN_F && same_shape(&g->shape, &x->shape));
+    hn_assert((g->type == HN_F || (g->type == HN_BF16 && !x->into)) && same_shape(&g->shape, &x->shape));
     if (x->into) {
         bool direct = g->id >= since && is_acc(g) && !g->bound && unread(t, g, gin, since);
         bind_into(t, direct ? g : hn_accum(t, g), x);
@@ -93,6 +101,7 @@ static void enter(walk *w, const hn_tensor *end) {
         t->scope = y->scope;
         hn_tensor *copy = hn_apply(t, y->op, y->attr, in);
         if (t->err.code) break;
+        copy->type = y->type;
         w->again[i] = copy;
     }
     t->scope = scope;
@@ -167,7 +176,9 @@ int hn_grad(hn_tape *t, hn_tensor *loss, hn_tensor *const wrt[], int n) {
     loss->grad = hn_leaf(t, HN_F, loss->shape, &one);
     for (int i = last; i >= 0 && !t->err.code; i--)
         if (w.needed[i] && t->node[i]->op && t->node[i]->op->vjp) back(&w, t->node[i]);
-    for (int i = 0; i < n && !t->err.code; i++)
+    for (int i = 0; i < n && !t->err.code; i++) {
         if (wrt[i]->grad) hn_keep(wrt[i]->grad);
+        if (untouched(t, wrt[i])) bind_into(t, NULL, wrt[i]);
+    }
     return t->err.code;
 }

@@ -142,6 +142,18 @@ static int timer_of(hn_tape *t, const hn_op *op, hn_err *e) {
     return (int)t->n_timer++;
 }
 
+/* No node that runs before g adds to the same memory. */
+static bool adds_first(const hn_tape *t, const hn_tensor *g) {
+    const hn_tensor *leaf = NULL;
+    for (int i = 0; i < t->n_bound && !leaf; i++)
+        if (t->bound[i].grad == g) leaf = t->bound[i].leaf;
+    for (int i = 0; leaf && i < t->n_bound; i++) {
+        const hn_bound *b = &t->bound[i];
+        if (b->grad && b->grad->id < g->id && b->leaf->into == leaf->into) return false;
+    }
+    return leaf != NULL;
+}
+
 static int make_steps(planner *p, hn_err *e) {
     hn_tape *t = p->t;
     for (int i = 0; i < t->n; i++) {
@@ -155,6 +167,8 @@ static int make_steps(planner *p, hn_err *e) {
         s->timer = timer_of(t, y->op, e);
         if (s->timer < 0) return s->timer;
         place_outputs(p, s);
+        for (int k = 0; k < hn_n_out(y->op); k++)
+            if (y->out[k]->bound && adds_first(t, y->out[k])) s->first |= 1u << k;
         if (s->work) p->work_of[i] = add_item(p, p->at_step[i], p->at_step[i], s->work);
     }
     return HN_OK;

@@ -19,11 +19,19 @@ static void run_ref(hn_tensor *y) {
     else hn_parallel(rows, grain, slice, y);
 }
 
+static void clear_slice(void *ctx, int64_t lo, int64_t hi) {
+    memset((hn_real *)ctx + lo, 0, (size_t)(hi - lo) * sizeof(hn_real));
+}
+static void clear(hn_tensor *x, void *data) {
+    hn_parallel((int64_t)(hn_bytes(x) / sizeof(hn_real)), 1 << 15, clear_slice, data);
+}
+
 /* Accumulated outputs start from zero unless their memory is somebody else's; under hn_poison everything
  * else the node must write starts as NaN. */
-static void prepare(const hn_step *s) {
+static void prepare(const hn_tape *t, const hn_step *s) {
     hn_tensor *y = s->y;
     for (int k = 0; k < hn_n_out(y->op); k++) {
+        if (t->from_zero && s->first >> k & 1) clear(y->out[k], y->out[k]->data);
         if (!(s->fresh >> k & 1)) continue;
         if (y->op->acc >> k & 1) memset(y->out[k]->data, 0, hn_bytes(y->out[k]));
         else if (hn_poison) memset(y->out[k]->data, 0xff, hn_bytes(y->out[k]));
@@ -39,7 +47,7 @@ static int run_step(hn_tape *t, const hn_step *s, hn_err *e) {
         hn_assert(!y->in[k] || y->in[k]->data || y->in[k]->side ||
                   (y->op->like >> k & 1));        /* else: a leaf was never bound */
     hn_assert(!s->need || s->need(y) <= s->work); /* else: planned with other packs, or on another tier */
-    prepare(s);
+    prepare(t, s);
     if (s->kernel) rc = s->kernel(y, e);
     else run_ref(y);
     t->timer[s->timer].calls++;
@@ -49,6 +57,8 @@ static int run_step(hn_tape *t, const hn_step *s, hn_err *e) {
     hn_fail_in(e, "%s%s%s", y->scope, *y->scope ? ": " : "", y->op->name);
     return rc;
 }
+
+void hn_tape_from_zero(hn_tape *t, bool on) { t->from_zero = on; }
 
 int hn_run(hn_tape *t, hn_err *e) {
     static const char *const kind[HN_LIVE_N] = { "", "tokens", "spans", "acts", "samples", "pairs" };
@@ -60,7 +70,8 @@ int hn_run(hn_tape *t, hn_err *e) {
                            (long long)t->live[k], kind[k], (long long)t->least[k]);
     for (int i = 0; i < t->n_bound; i++) {
         hn_assert(t->bound[i].leaf->into);
-        t->bound[i].grad->data = t->bound[i].leaf->into;
+        if (t->bound[i].grad) t->bound[i].grad->data = t->bound[i].leaf->into;
+        else if (t->from_zero) clear(t->bound[i].leaf, t->bound[i].leaf->into);
     }
     for (int i = 0; i < t->n_step; i++) {
         int rc = run_step(t, &t->step[i], e);

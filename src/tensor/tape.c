@@ -16,7 +16,10 @@ static int64_t rows(const hn_tensor *t, int64_t d0) {
 int64_t hn_rows(const hn_tensor *t) { return rows(t, first(t)); }
 int64_t hn_cap_rows(const hn_tensor *t) { return rows(t, t->shape.d[0]); }
 int64_t hn_count(const hn_tensor *t) { return hn_rows(t) * hn_cols(t); }
-static size_t item(hn_dtype type) { return type == HN_F ? sizeof(hn_real) : type == HN_I32 ? 4 : 0; }
+static size_t item(hn_dtype type) {
+    if (type == HN_BF16 && sizeof(hn_real) == 4) return sizeof(uint16_t);
+    return type == HN_F || type == HN_BF16 ? sizeof(hn_real) : type == HN_I32 ? 4 : 0;
+}
 size_t hn_bytes(const hn_tensor *t) { return (size_t)(hn_cap_rows(t) * hn_cols(t)) * item(t->type); }
 
 /* Dimensions of at least 0 whose product in bytes is far from overflow. */
@@ -134,6 +137,12 @@ void hn_bind(hn_tensor *leaf, void *data) {
     leaf->data = data;
 }
 
+hn_tensor *hn_stored(hn_tensor *y, hn_prec p) {
+    hn_assert(p == HN_PREC_F32 || !y->op || y->op->half & 1);
+    y->type = p == HN_PREC_BF16 ? HN_BF16 : HN_F;
+    return y;
+}
+
 hn_tensor *hn_keep(hn_tensor *x) {
     x->keep = true;
     return x;
@@ -141,7 +150,7 @@ hn_tensor *hn_keep(hn_tensor *x) {
 
 /* The inputs' shapes as "[3,5] [7,5] -". */
 static const char *describe(const hn_tensor *y, char *buf, size_t n) {
-    static const char *const mark[] = { "", " i32", " host" };
+    static const char *const mark[] = { "", " i32", " host", " bf16" };
     size_t k = 0;
     buf[0] = 0;
     for (int i = 0; i < y->op->n_in && k + 100 < n; i++) {

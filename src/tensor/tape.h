@@ -5,7 +5,7 @@
 
 #include "tensor/tensor.h"
 
-/* A gradient node whose memory is a leaf's `into`. */
+/* A gradient node whose memory is a leaf's `into`; NULL: a leaf that no gradient reaches. */
 typedef struct hn_bound {
     hn_tensor *grad, *leaf;
 } hn_bound;
@@ -17,6 +17,7 @@ typedef struct hn_step {
     size_t (*need)(const hn_tensor *y); /* bytes of y->work it needs as things are now; NULL: none */
     size_t work;                        /* bytes it got when it was planned */
     unsigned fresh; /* bit k: output k has planned memory of its own (not absent, bound, in place) */
+    unsigned first; /* bit k: output k is the first to add to its leaf's `into` */
     int timer;      /* index into tape->timer */
 } hn_step;
 
@@ -33,6 +34,7 @@ struct hn_tape {
     int n, cap;
     hn_bound *bound;
     int n_bound, cap_bound;
+    bool from_zero; /* hn_tape_from_zero */
     const char *scope;
     int segment, n_segment;          /* being recorded, 0: none; how many there are */
     hn_err err;                      /* sticky: the first thing that went wrong */

@@ -17,7 +17,9 @@
 typedef HN_REAL hn_real;
 
 enum { HN_MAXDIM = 4, HN_MAXIN = 8, HN_MAXOUT = 4 };
-typedef enum { HN_F, HN_I32, HN_HOST } hn_dtype; /* hn_real; int32_t; a host object, not an array */
+/* hn_real; int32_t; a host object, not an array; bfloat16 (in the double build hn_real, which rounds nothing)
+ */
+typedef enum { HN_F, HN_I32, HN_HOST, HN_BF16 } hn_dtype;
 
 /* What bounds the first dimension at run time.  d[0] is the capacity; the live count is on the tape. */
 typedef enum { HN_FIXED, HN_TOKENS, HN_SPANS, HN_ACTS, HN_SAMPLES, HN_PAIRS, HN_LIVE_N } hn_live;
@@ -99,6 +101,7 @@ struct hn_op {
     unsigned optional;  /* bit k: input k may be NULL */
     unsigned fixed_in;  /* bit k: input k is a constant by contract: no gradient flows to it */
     unsigned fixed_out; /* bit k: output k is a constant by contract: no gradient flows through it */
+    unsigned half;      /* bit k: output k may be stored in bf16 (hn_stored); the op looks at its type */
     unsigned spare;     /* bit k: when nobody reads output k its data is NULL and the kernel leaves it out */
     const hn_case *cases; /* ends with name == NULL; opcheck refuses a listed op without one */
 };
@@ -153,6 +156,8 @@ void hn_scope(hn_tape *t, const char *fmt, ...)
 hn_tensor *hn_leaf(hn_tape *t, hn_dtype type, hn_shape s, void *data); /* memory the caller keeps alive */
 void hn_bind(hn_tensor *leaf, void *data);                             /* another memory for the next run */
 hn_tensor *hn_apply(hn_tape *t, const hn_op *op, hn_attr a, hn_tensor *const in[HN_MAXIN]);
+/* y, just recorded, is stored in p: products read it rounded anyway, and it takes half the memory. */
+hn_tensor *hn_stored(hn_tensor *y, hn_prec p);
 hn_tensor *hn_keep(hn_tensor *x); /* "I will read this after hn_run" */
 
 /* What follows belongs to a new segment (on), or to none; hn_grad ends one too.  hn_grad records a segment
@@ -172,8 +177,10 @@ int hn_tape_measure(hn_tape *t, hn_err *e);
 size_t hn_tape_bytes(const hn_tape *t);                  /* of the planned block */
 size_t hn_tape_work(const hn_tape *t, const char *op);   /* the most scratch a node of this op has in it */
 void hn_tape_live(hn_tape *t, hn_live which, int64_t n); /* for the next run; at most the capacity */
-int hn_run(hn_tape *t, hn_err *e);                       /* any number of times */
-double hn_scalar(const hn_tensor *x);                    /* a kept node of one element */
+/* In the next runs gradients do not add to what is in `into`: it is overwritten (off at first). */
+void hn_tape_from_zero(hn_tape *t, bool on);
+int hn_run(hn_tape *t, hn_err *e);    /* any number of times */
+double hn_scalar(const hn_tensor *x); /* a kept node of one element */
 /* Seconds per op name since the last call with reset, as lines "name calls seconds share". */
 void hn_tape_profile(hn_tape *t, hn_buf *out, bool reset);
 extern bool hn_poison; /* tests: outputs start as NaN before each node runs */

@@ -225,9 +225,9 @@ static int gradient(hn_trainer *t, hn_forest *f, int micro, hn_real *to, hn_err 
     int rc = hn_trainer_prepare(t, f, &m, e),
         n = rc ? 0 : hn_forest_grains(f, (int)t->cfg.grain_tokens, &cut, e);
     if (!rc && n < 0) rc = n;
-    hn_params_no_grad(&t->model->params);
+    if (n == 0) hn_params_no_grad(&t->model->params);
     for (int lo = 0; lo < n && !rc; lo += micro)
-        rc = hn_trainer_grains(t, f, cut, lo, lo + micro < n ? lo + micro : n, &loss, e);
+        rc = hn_trainer_grains(t, f, cut, lo, lo + micro < n ? lo + micro : n, lo == 0, &loss, e);
     if (!rc) memcpy(to, t->model->params.grad, bytes);
     hn_metrics_release(&m);
     hn_free(cut);

@@ -127,16 +127,18 @@ int hn_trainer_prepare(hn_trainer *t, hn_forest *f, hn_metrics *m, hn_err *e) {
     return t->algo->prepare(t->priv, f, m, e);
 }
 
-int hn_trainer_grains(hn_trainer *t, hn_forest *f, const int32_t *cut, int lo, int hi, double *loss,
-                      hn_err *e) {
+int hn_trainer_grains(hn_trainer *t, hn_forest *f, const int32_t *cut, int lo, int hi, bool first,
+                      double *loss, hn_err *e) {
     int rc = HN_OK;
+    if (first && lo >= hi) hn_params_no_grad(&t->model->params);
     hn_forest g;
     hn_forest_init(&g);
     for (int i = lo; i < hi && !rc; i++) {
         rc = hn_forest_slice(f, cut[i], cut[i + 1], &g, e);
         if (!rc) rc = hn_pass_fit(&t->pass, t->model, &g, t->temperature, t->algo->loss, t->priv, e);
-        if (!rc) rc = hn_pass_run(&t->pass, &g, e);
         if (rc) break;
+        hn_tape_from_zero(t->pass.tape, first && i == lo);
+        if ((rc = hn_pass_run(&t->pass, &g, e))) break;
         hn_pass_copy(&t->pass, f, f->tree_act[cut[i]], g.n_act, &policy);
         *loss += hn_scalar(t->pass.loss);
     }
@@ -172,8 +174,7 @@ int hn_trainer_gradient(hn_trainer *t, hn_forest *f, double *loss, hn_err *e) {
     *loss = 0;
     for (int s = 0; s < slots && !rc; s++) {
         int lo = (int)((int64_t)n * s / slots), hi = (int)((int64_t)n * (s + 1) / slots);
-        hn_params_no_grad(&t->model->params);
-        rc = hn_trainer_grains(t, f, cut, lo, hi, loss, e);
+        rc = hn_trainer_grains(t, f, cut, lo, hi, true, loss, e);
         if (!rc && slots > 1) fold(t, s);
     }
     hn_free(cut);

@@ -59,10 +59,10 @@ int hn_trainer_prepare(hn_trainer *t, hn_forest *f, hn_metrics *m, hn_err *e);
 int hn_trainer_update(hn_trainer *t, hn_forest *f, hn_metrics *m, hn_err *e);
 
 /* ---- the parts, for checks ---- */
-/* Adds the gradients of grains [lo,hi) of the cut to the model's and their losses to *loss; fills the
- * policy's columns (logp, logp1, entropy, hit) of their acts. */
-int hn_trainer_grains(hn_trainer *t, hn_forest *f, const int32_t *cut, int lo, int hi, double *loss,
-                      hn_err *e);
+/* Adds the gradients of grains [lo,hi) of the cut to the model's, or with `first` puts them there, and their
+ * losses to *loss; fills the policy's columns (logp, logp1, entropy, hit) of their acts. */
+int hn_trainer_grains(hn_trainer *t, hn_forest *f, const int32_t *cut, int lo, int hi, bool first,
+                      double *loss, hn_err *e);
 /* The gradient of the whole step in the model's gradient memory. */
 int hn_trainer_gradient(hn_trainer *t, hn_forest *f, double *loss, hn_err *e);
 #endif
