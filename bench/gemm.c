@@ -18,7 +18,15 @@
 #include "cpu/gemm.h"
 #include "rivals.h"
 
-enum { SAMPLES = 11, GRID_SAMPLES = 5, COPIES = 64, COLD_BYTES = 48 << 20, LARGEST = 4864, MOST_ROWS = 2048 };
+enum {
+    SAMPLES = 11,
+    GRID_SAMPLES = 5,
+    LARGE_SAMPLES = 3,
+    COPIES = 64,
+    COLD_BYTES = 48 << 20,
+    LARGEST = 4864,
+    MOST_ROWS = 2048
+};
 
 typedef struct set { /* everything one row needs */
     int64_t M, K, N;
@@ -182,7 +190,7 @@ static void grid_row(int64_t M, hn_prec prec, int threads, int argc, char **argv
     for (int i = 0; i < SIZES * SIZES; i++) {
         set s = set_new(M, size[i / SIZES], size[i % SIZES], prec, false);
         double rate[WHO];
-        measure(&s, threads, GRID_SAMPLES, on, rate);
+        measure(&s, threads, M == MOST_ROWS ? LARGE_SAMPLES : GRID_SAMPLES, on, rate);
         sum[OURS] += log(rate[OURS]);
         if (on[DNNL]) {
             compare(&s, hn_dnnl_result(s.dnnl[0]), name);
