@@ -27,8 +27,8 @@ void hn_cpu_row_logp(const float *logit, int64_t vocab, int32_t id, double tempe
 /* ---- one chunk of logits, for all acts ---- */
 typedef struct head {
     const hn_tensor *y;
-    const hn_pack *fwd, *bwd; /* of w; NULL: packed on the way */
-    const hn_qpack *q;        /* of w, or NULL */
+    const hn_pack *fwd; /* of w; NULL: packed on the way, as the gradient always does */
+    const hn_qpack *q;  /* of w, or NULL */
     const float *h, *w;
     int64_t A, C, vocab;
     hn_prec prec;
@@ -145,10 +145,7 @@ static void chunk_products(const head *c, float *gh, float *gw) {
     int64_t C = c->C, n = stepped(c);
     const float *w = c->w + c->v0 * C;
     bool more = c->v0 > 0;
-    if (gh && c->bwd) {
-        hn_part part = { c->v0, c->v0 + n, 0, C };
-        hn_gemm_part(gh, C, c->z, HN_VCHUNK, 1, c->A, c->bwd, part, NULL, more, 0, c->work);
-    } else if (gh) hn_gemm(gh, C, c->z, HN_VCHUNK, 1, w, C, 1, c->A, n, C, c->prec, NULL, more, 0, c->work);
+    if (gh) hn_gemm(gh, C, c->z, HN_VCHUNK, 1, w, C, 1, c->A, n, C, c->prec, NULL, more, 0, c->work);
     if (gw)
         hn_gemm(gw + c->v0 * C, C, c->z, 1, HN_VCHUNK, c->h, C, 1, c->n, c->A, C, c->prec, NULL, true, 0,
                 c->work);
@@ -158,8 +155,7 @@ size_t hn_cpu_logp_b_scratch(const hn_tensor *y) {
     const hn_tensor *h = y->in[0];
     hn_prec prec = (hn_prec)y->attr.i[0];
     int64_t A = hn_cap_rows(h), C = hn_cols(h);
-    size_t gh = y->in[1]->side ? hn_gemm_packed_work(A, HN_VCHUNK, C, 1, prec, 0)
-                               : hn_gemm_work(A, HN_VCHUNK, C, 1, prec, 0);
+    size_t gh = hn_gemm_work(A, HN_VCHUNK, C, 1, prec, 0);
     size_t gw = hn_gemm_work(HN_VCHUNK, A, C, HN_VCHUNK, prec, 0), most = logits_work(y);
     if (gh > most) most = gh;
     return z_bytes(y) + (gw > most ? gw : most);
@@ -169,7 +165,6 @@ int hn_cpu_logp_b(const hn_tensor *y, hn_err *e) {
     head c = head_of(y);
     float *gh = y->out[0]->data, *gw = y->out[1]->data;
     c.work = (char *)y->work + z_bytes(y);
-    if (gh) c.bwd = hn_side_bwd(y->in[1], c.prec);
     for (c.v0 = 0; c.v0 < c.vocab; c.v0 += HN_VCHUNK) {
         c.n = hn_least(HN_VCHUNK, c.vocab - c.v0);
         chunk_logits(&c);

@@ -105,6 +105,7 @@ int hn_transformer_init(hn_transformer *m, const hn_hfconfig *c, hn_err *e) {
     m->head = c->tied ? m->embed : one(&k, "lm_head.weight", c->vocab_size, c->hidden_size);
     if (!k.oom) {
         m->params.weight[m->embed].rows = true;
+        m->params.weight[m->head].chunked = true;
         m->params.weight[m->head].finest = true; /* errors in the logits are not averaged by later layers */
         return HN_OK;
     }

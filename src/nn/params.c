@@ -182,7 +182,7 @@ int hn_params_refresh(hn_params *p, hn_err *e) {
             continue;
         }
         const hn_real *value = p->described ? NULL : p->value + w->at;
-        bool backward = p->grad || p->trains;
+        bool backward = (p->grad || p->trains) && !w->chunked;
         int rc = p->backend->side(&w->side, value, w->shape.d[0], w->shape.d[1], p->prec, backward, e);
         if (rc) return rc;
     }

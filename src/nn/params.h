@@ -21,6 +21,7 @@ typedef struct hn_weight { /* a run of parameters as one leaf */
     int64_t first, n;  /* its parameters */
     bool packed;       /* a matrix that products read: the backend keeps packed copies */
     bool rows, finest; /* its rows are looked up as well; in few bits it is held in 8 */
+    bool chunked;      /* gradients read it a part at a time and pack that: no copy of it for them */
     void *side;
 } hn_weight;
 
