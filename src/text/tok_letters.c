@@ -77,14 +77,39 @@ int tok_letters(tok_work *w, const tok_step *p, tok_view v, tok_draft *d) {
 }
 
 /* ---- precompiled maps ---- */
+/* Rule GB9c of UAX #29: an Indic consonant, marks with a linker among them, and a consonant are one cluster.
+ * Which of these the walk has seen: */
+enum { CONJUNCT_NONE, CONJUNCT_CONSONANT, CONJUNCT_LINKED };
+
+static int conjunct(int seen, int32_t cp) {
+    if (cp < 0x300) return CONJUNCT_NONE;
+    if (hn_uni_consonant(cp)) return CONJUNCT_CONSONANT;
+    if (!seen) return CONJUNCT_NONE;
+    static const int32_t linkers[] = { 0x94D, 0x9CD, 0xACD, 0xB4D, 0xC4D, 0xD4D };
+    for (size_t i = 0; i < sizeof linkers / sizeof *linkers; i++)
+        if (cp == linkers[i]) return CONJUNCT_LINKED;
+    bool mark = utf8proc_get_property(cp)->boundclass == UTF8PROC_BOUNDCLASS_EXTEND || hn_uni_extends(cp);
+    return cp == 0x200D || (mark && cp != 0x200C) ? seen : CONJUNCT_NONE;
+}
+
+/* The rules of Unicode 17 where utf8proc may have those of 15: U+113D1 goes with the next character as
+ * U+11F02 does, U+11A3A no longer. */
+static bool breaks(int32_t cp, int32_t next, int32_t *state, int seen) {
+    cp = cp == 0x113D1 ? 0x11F02 : cp == 0x11A3A ? 'a' : cp;
+    bool end = utf8proc_grapheme_break_stateful(cp, next, state) && !hn_uni_extends(next);
+    return end && !(seen == CONJUNCT_LINKED && hn_uni_consonant(next));
+}
+
 /* The end of the cluster of characters that begins at i; bytes that are not UTF-8 are clusters. */
 static size_t cluster(tok_view v, size_t i) {
     int32_t cp, next, state = 0;
     int len = hn_utf8_get(v.s + i, v.n - i, &cp);
     if (len < 0) return i + (size_t)-len;
+    int seen = conjunct(CONJUNCT_NONE, cp);
     for (i += (size_t)len; i < v.n; i += (size_t)len, cp = next) {
         len = hn_utf8_get(v.s + i, v.n - i, &next);
-        if (len < 0 || (utf8proc_grapheme_break_stateful(cp, next, &state) && !hn_uni_extends(next))) break;
+        if (len < 0 || breaks(cp, next, &state, seen)) break;
+        seen = conjunct(seen, next);
     }
     return i;
 }

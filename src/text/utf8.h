@@ -26,6 +26,8 @@ bool hn_uni_after9(int32_t cp);
 /* Marks that Unicode 16 and 17 added and that never begin a cluster of characters. */
 bool hn_uni_extends(int32_t cp);
 
+bool hn_uni_consonant(int32_t cp); /* Indic_Conjunct_Break=Consonant, of Devanagari to Malayalam */
+
 /* Characters of general category L, N or M that are newer than Unicode 14, up to 16, as n ranges: patterns
  * must cut the same text in the same way whatever version of Unicode the library knows. */
 typedef struct hn_uni_range {

@@ -73,7 +73,7 @@ def case(name, model, t, texts):
 
 # What becomes what in the small maps of characters: full-width letters, ligatures, a space of another width, dropped ones.
 RULES = "FF21\t0041\nFF22\t0042\nFB01\t0066 0069\nFB00\t0066 0066\n3000\t0020\nA0\t0020\n9\t0020\nA\t0020\n65 301\tE9\nAD\t\nFF9E\t3099\n" \
-        "2126\t3A9\n212B\tC5\nBD\t31 2044 32\n"
+        "2126\t3A9\n212B\tC5\nBD\t31 2044 32\n958\t915 93C\n"
 
 
 def sentencepiece(name, **kw):
@@ -122,7 +122,8 @@ def main():
              "  <|im_start|> user <tool>x<|im_end|>\n", "\uac00\u11a7", "a\U0001e2ae\u0316", "\U00011935\U00011930",
              "[R]\x85\xa0\u3000x", "x\u180e [L]y", "\U0002ebf0\U00031350a", "\U00010d401\U00011de0 ", "_word word\u0301 word-",
              "a\u1c89b\u1c8a", "\x85\u2003\n x\u180e", "\u32ff\uab69 \U0001f16c\U0001fbf5 \ua7f2\U00010781\U0001ccd6",
-             "x\u1cf2y\u1cf3z\u1ace", "e\u0301\u1ae7 e\u0301\U00011b61 e\u0301\U00010d69 e\u0301x"]
+             "x\u1cf2y\u1cf3z\u1ace", "e\u0301\u1ae7 e\u0301\U00011b61 e\u0301\U00010d69 e\u0301x",
+             "\u0915\u094d\u0958\u0301 \u0915\u0958\u0301 \U000113d1e\u0301 \U00011a3ae\u0301"]
     texts += [t for t in nasty.many(SEED, 900, tags) if "\0" not in t and len(t.encode()) < 80][:58]
     rows = [(k, "bytes", t) for k, t in families.byte_families(*byte_model).items()]
     rows += [(k, "meta", t) for k, t in families.meta_families(*meta_model).items()]
