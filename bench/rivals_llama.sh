@@ -8,7 +8,7 @@
 #   rivals_llama.sh generate FILE BATCH NEW       one number: decoding NEW tokens behind a prompt of 16, BATCH answers at once
 #   rivals_llama.sh check                         are the programs there?
 #
-# Rows: pp512, and tg (64 tokens) for 1 and 32 answers at once, in f32, bf16 and q8_0, medians of $HONE_BENCH_TURNS turns (3).
+# Rows: pp512, and tg (64 tokens) for 1 and 32 answers at once, in f32, bf16, q8_0 and q4_0, medians of $HONE_BENCH_TURNS turns (3).
 # HONE_BENCH_LLAMA names the folder of llama-bench and llama-batched-bench, HONE_BENCH_THREADS the threads (2).  Its threads
 # spin, with OpenMP and without: beside a program that keeps a core busy a rate was seen thirty times too low, so ask a
 # quiet machine.
@@ -39,7 +39,12 @@ init() { # HONE DIR [large]
 J
     "$1" init --config "$tmp/config.json" --tokenizer "$root/models/base" --out "$2" --quiet >/dev/null
 }
-convert() { "$1" convert --to gguf --type "$2" --model "$3" --out "$4" --quiet >/dev/null; } # HONE TYPE DIR FILE
+convert() { # HONE TYPE DIR FILE; q4_0 is llama.cpp's own, with the head in Q6_K
+    if [ "$2" = q4_0 ]; then
+        "$1" convert --to gguf --type f32 --model "$3" --out "$tmp/f32.gguf" --quiet >/dev/null &&
+            "$bin/llama-quantize" "$tmp/f32.gguf" "$4" Q4_0 >"$tmp/err" 2>&1 || { tail -n 1 "$tmp/err" >&2 && return 1; }
+    else "$1" convert --to gguf --type "$2" --model "$3" --out "$4" --quiet >/dev/null; fi
+}
 prompts() { "$bin/llama-bench" -m "$1" -t "$threads" -p 512 -n 0 -r 3 -o jsonl; }
 decodes() { # FILE BATCH PROMPT NEW
     "$bin/llama-batched-bench" -m "$1" -t "$threads" -tb "$threads" -c $(($2 * ($3 + $4) + 512)) -npp "$3" -ntg "$4" \
@@ -72,7 +77,7 @@ esac
 hone=$1
 model=${2:-$tmp/reference}
 [ -n "$2" ] || init "$hone" "$model" || exit 1
-for type in f32 bf16 q8_0; do
+for type in f32 bf16 q8_0 q4_0; do
     file=$tmp/$type.gguf
     convert "$hone" $type "$model" "$file" || exit 1
     row "llama.cpp/$type/t$threads/pp512" avg_ts prompts "$file"

@@ -5,7 +5,8 @@
 #
 # pytorch: the newest, in BUILD/.venv-bench (made on first use) or in the Python that HONE_BENCH_PYTHON names.  debian and
 # debian-tuned: Debian 12's, HONE_BENCH_DEBIAN_PYTHON and the same name with -tuned (tools/bench_debian.sh makes both).
-# llama.cpp: the folder of its programs, HONE_BENCH_LLAMA; of f32, f16 and bf16 the best is shown, as llama.cpp:TYPE.
+# llama.cpp: the folder of its programs, HONE_BENCH_LLAMA; of f32, f16 and bf16 the best is shown, as llama.cpp:TYPE;
+# weights in 8 and 4 bits (q8, q4) meet its Q8_0 and Q4_0.
 # floor: the products of a step, packing and AdamW alone; roof: reading the packed weights once a token, at full speed.
 # contended: beside a program that keeps a core busy, against the share of the idle rate that is then ours.
 #
@@ -71,8 +72,8 @@ contest() {
             eval "no=\${no_$rival:-}"
             [ -z "$no" ] || continue
             case $rival in
-            llama | llama_bf16)
-                [ $rival = llama ] || types=bf16
+            llama | llama_*)
+                [ $rival = llama ] || types=${rival#llama_}
                 for type in $types; do llama "$type" "$what" "$prec" "$batch" "$size" >>"$tmp/v.llama.$type"; done
                 [ "$turn" = 1 ] || continue
                 best=$(cat "$tmp"/v.llama.* | sort -g | tail -n 1)
@@ -87,9 +88,9 @@ contest() {
     for rival in "$@"; do
         goal=${rival#*=} rival=${rival%=*} label=${rival%=*} r=
         case $rival in
-        llama | llama_bf16)
+        llama | llama_*)
             label=llama.cpp
-            for type in f32 f16 bf16; do
+            for type in f32 f16 bf16 q8_0 q4_0; do
                 v=$(median "$tmp/v.llama.$type")
                 [ -z "$v" ] || { awk "BEGIN { exit !($v > ${r:-0}) }" && r=$v label=llama.cpp:$type; }
             done
@@ -103,7 +104,7 @@ contest() {
         else echo "${name}_vs_$label $o skipped: it ended badly or took longer than 120 s"; fi
     done
 }
-no_llama_bf16=$no_llama
+no_llama_bf16=$no_llama no_llama_q8_0=$no_llama no_llama_q4_0=$no_llama
 
 # beside NAME WHAT PREC BATCH [GOAL]: our rate beside a busy program; with a goal PyTorch's too.
 beside() {
@@ -141,6 +142,12 @@ contest "prompt512/bf16/$t" prompt bf16 1 "" llama=2.0
 contest "large/generate32/bf16/$t" generate bf16 32 large pytorch=2.0 tuned=2.8 llama=5.5
 contest "large/generate1/bf16/$t" generate bf16 1 large llama_bf16=1.3 roof=0.85
 contest "large/prompt512/bf16/$t" prompt bf16 1 large llama=2.0
+for size in "" large; do
+    contest "${size:+large/}generate1/q8/$t" generate q8 1 "$size" llama_q8_0=0.95 roof=0.85
+    contest "${size:+large/}generate1/q4/$t" generate q4 1 "$size" llama_q4_0=0.95 roof=0.85
+    contest "${size:+large/}generate32/q8/$t" generate q8 32 "$size" llama_q8_0=2.0
+    contest "${size:+large/}generate32/q4/$t" generate q4 32 "$size" llama_q4_0=2.0
+done
 beside "contended/train/bf16/$t" train bf16 32 2.0
 beside "contended/generate32/bf16/$t" generate bf16 32
 [ -n "$shown" ] || { echo "bench_model.sh: no row has BENCH_ONLY=$BENCH_ONLY in its name" >&2 && exit 2; }
