@@ -173,8 +173,8 @@ static double step_floor(hn_transformer *m, hn_prec prec, double seconds) {
         int64_t O = p->weight[i].shape.d[0], C = p->weight[i].shape.d[1];
         widest = O > widest ? O : widest, widest = C > widest ? C : widest;
         size_t need[] = { hn_gemm_packed_work(N, C, O, 1, prec, 0), hn_gemm_packed_work(N, O, C, 1, prec, 0),
-                          hn_gemm_work(O, N, C, O, prec, 0) };
-        for (int k = 0; k < 3; k++) work = need[k] > work ? need[k] : work;
+                          hn_gemm_work(O, N, C, O, prec, 0), hn_gemm_work(N, O, C, 1, prec, 0) };
+        for (int k = 0; k < 4; k++) work = need[k] > work ? need[k] : work;
     }
     size_t bytes = (size_t)(N * widest) * sizeof(float);
     float *x = hn_big_alloc(bytes), *y = hn_big_alloc(bytes), *dx = hn_big_alloc(bytes);
@@ -193,7 +193,8 @@ static double step_floor(hn_transformer *m, hn_prec prec, double seconds) {
             if (!w->packed) continue;
             int64_t O = w->shape.d[0], C = w->shape.d[1];
             hn_gemm_packed(y, O, x, C, 1, N, side->fwd, NULL, false, 0, scratch);
-            hn_gemm_packed(dx, C, y, O, 1, N, side->bwd, NULL, false, 0, scratch);
+            if (side->bwd) hn_gemm_packed(dx, C, y, O, 1, N, side->bwd, NULL, false, 0, scratch);
+            else hn_gemm(dx, C, y, O, 1, p->value + w->at, C, 1, N, O, C, prec, NULL, false, 0, scratch);
             hn_gemm(p->grad + w->at, C, y, 1, O, x, C, 1, O, N, C, prec, NULL, true, 0, scratch);
         }
         hn_adamw_step(&adam, p, 1e-4, steps + 1, 1 / (1 + hn_params_grad_norm(p)));
