@@ -255,7 +255,8 @@ HN_INLINE void square(bool keep_a, const hn_gemm_job *j, const place *at) {
     for (int i = 0; at->last && i < 2; i++) finish(j, sums[2 * i], at->m + i * T, at->m1, at->col);
 }
 
-/* 1 x 4 tiles: up to 16 rows, this panel and the next (b1; where there is none, this one again, unused). */
+/* 1 x 4 tiles (the processor's own prefetch is enough here): up to 16 rows, this panel and the next (b1;
+ * where there is none, this one again, unused). */
 static void wide(const hn_gemm_job *j, const char *a, const char *b0, const char *b1, int64_t m, int64_t m1,
                  int64_t col, int n_panel) {
     _Alignas(64) float sums[4][T * T];
@@ -270,9 +271,7 @@ static void wide(const hn_gemm_job *j, const char *a, const char *b0, const char
         _tile_dpbf16ps(0, 4, 6);
         _tile_loadd(7, b0 + TILE, 64);
         _tile_dpbf16ps(1, 4, 7);
-        ask_ahead(b0);
         if (n_panel == 1) continue;
-        ask_ahead(b1);
         _tile_loadd(6, b1, 64);
         _tile_dpbf16ps(2, 4, 6);
         _tile_loadd(7, b1 + TILE, 64);
