@@ -78,6 +78,22 @@ begin gradient_checkpointing_changes_no_byte
 [ $? = 0 ] && [ -z "$c" ]
 end $?
 
+begin options_that_would_do_nothing_are_refused
+grpo="grpo --model m --task arith --max_steps 1 --per_device_train_batch_size 2 --max_completion_length 4"
+refused 2 "the answer to --prompt is printed" generate --model m --prompt x --max_new_tokens 4 --out y && [ ! -e y ] &&
+    refused 2 "--num_generations: 1 is out of range" $grpo --num_generations 1 --out y && refused 2 "--eval_steps needs --task" $sft --eval_steps 1 --out y &&
+    refused 2 "--type is for --to gguf" convert --from gguf --type f16 --model m.gguf --out y && [ ! -e y ]
+end $?
+
+begin improve_goes_on_on_the_same_kernels
+improve="improve --model m --task arith --rounds 1 --updates_per_round 1 --prompts_per_round 2 --num_generations 2 --gate_items 10 --test_items 10 --max_completion_length 4"
+if "$hone" version | grep -q '^kernels: c'; then
+    skip "no other kernels here"
+else
+    "$hone" $improve --out kernels --quiet >/dev/null && HONE_TIER=c refused 1 "Set HONE_TIER=" $improve --out kernels --resume && "$hone" $improve --out kernels --resume --quiet >/dev/null
+    end $?
+fi
+
 begin an_empty_text_trains_no_tokenizer
 : >none && refused 1 "none is empty" init --config config.json --train-tokenizer none --out i && [ ! -e i ] &&
     "$hone" init --config config.json --train-tokenizer text --vocab 9000 --out i 2>&1 >/dev/null | grep -q "of 9000 ids"

@@ -19,10 +19,9 @@ static const hn_opt table[] = {
       .type = HN_OPT_STR,
       .at = offsetof(convert_options, to) },
     { .name = "type",
-      .help = "to gguf: the matrices as f32, f16, bf16 or q8_0",
+      .help = "to gguf: the matrices as f32 (when not given), f16, bf16 or q8_0",
       .type = HN_OPT_STR,
-      .at = offsetof(convert_options, type),
-      .sdef = "f32" },
+      .at = offsetof(convert_options, type) },
     { .name = "tokenizer",
       .help = "from llama2c: its tokenizer file (tok512.bin)",
       .type = HN_OPT_STR,
@@ -54,11 +53,13 @@ static int work(hn_cli *c, const convert_options *o) {
     if (!to) rc = hn_cli_need(c, "from", from);
     if (!rc && from && strcmp(from, "llama2c") && strcmp(from, "gguf"))
         rc = hn_cli_usage(c, "no format named '%s': there are llama2c and gguf", from);
+    if (!rc && from && o->type)
+        rc = hn_cli_usage(c, "--type is for --to gguf: --from makes the float32 that hone works with");
     if (!rc && to && strcmp(to, "gguf")) rc = hn_cli_usage(c, "no format named '%s': there is gguf", to);
     if (!rc) rc = hn_cli_need(c, "model", c->common.model);
     if (!rc) rc = hn_cli_need(c, "out", c->common.out);
     if (rc) return rc;
-    if (to) return hn_cli_to_gguf(c, o->type);
+    if (to) return hn_cli_to_gguf(c, o->type ? o->type : "f32");
     return strcmp(from, "gguf") ? from_llama2c(c, o->tokenizer) : hn_cli_from_gguf(c);
 }
 

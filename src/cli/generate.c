@@ -195,6 +195,8 @@ static int run(int argc, char **argv) {
     if (!rc) rc = hn_cli_ready(&c);
     if (!rc && !o.prompt == !c.common.data)
         rc = hn_cli_usage(&c, "give one of --prompt TEXT and --data FILE");
+    if (!rc && o.prompt && c.common.out)
+        rc = hn_cli_usage(&c, "the answer to --prompt is printed: leave --out away, or give --data FILE");
     if (!rc) rc = hn_cli_model(&c, &m);
     hn_say s = { .model = m, .cfg = o.say, .seed = (uint64_t)c.common.seed };
     if (!rc) rc = o.prompt ? one(&c, &o, &s) : file(&c, &o, &s);

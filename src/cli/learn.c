@@ -58,7 +58,7 @@ static const hn_opt solved_table[] = {
     { 0 },
 };
 static const hn_opt rollout_table[] = {
-    { .name = "num_generations", .help = "answers a prompt (the group)", .type = HN_OPT_INT, AT(num_generations), .def = 8, .min = 1, .max = 4096 },
+    { .name = "num_generations", .help = "answers a prompt (the group)", .type = HN_OPT_INT, AT(num_generations), .def = 8, .min = 2, .max = 4096 },
     { .name = "max_completion_length", .help = "most tokens of an answer", .type = HN_OPT_INT, AT(ask.max_completion_length), .def = 512, .min = 1, .max = 1e6 },
     { .name = "temperature", .help = "of sampling, and of all log-probabilities", .type = HN_OPT_NUM, AT(ask.how.temperature), .def = 1, .min = 0.01, .max = 100 },
     { .name = "top_p", .help = "draw from the likeliest tokens of this probability; 1: off", .type = HN_OPT_NUM, AT(ask.how.top_p), .def = 1, .min = 0.0001, .max = 1 },
@@ -531,6 +531,9 @@ static int run_command(const hn_algo *algo, const hn_command *command, int argc,
     if (!rc && !l->algo) rc = hn_cli_usage(c, "no learner named '%s'", l->o.learner);
     if (!rc) rc = add_tables(l);
     if (!rc) rc = hn_cli_ready(c);
+    if (!rc && l->o.train.eval_steps && !l->task)
+        rc = hn_cli_usage(
+            c, "--eval_steps needs --task, whose gate split an evaluation asks; 0: no evaluations");
     if (!rc && l->task) rc = hn_cli_task_open(c, l->task, l->task_priv);
     if (!rc) rc = algo && !l->o.dry_run ? work(l) : rehearse(l);
     release(l);

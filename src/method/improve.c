@@ -210,8 +210,8 @@ static json_t *receipt_json(const run *r, const hn_exam *before, const hn_exam *
 
 /* Which model is the run's: written after every round, in one step. */
 static int write_head(run *r, hn_err *e) {
-    json_t *j = json_pack("{s:I, s:O, s:O, s:s}", "head", (json_int_t)r->im->head, "rounds", r->done,
-                          "config", r->im->config, "given", r->im->model->dir);
+    json_t *j = json_pack("{s:I, s:O, s:O, s:s, s:s}", "head", (json_int_t)r->im->head, "rounds", r->done,
+                          "config", r->im->config, "given", r->im->model->dir, "tier", hn_cpu_tier_name());
     int rc = write_json(r->im->out, "improve.json", j, 17, e);
     json_decref(j);
     return rc;
@@ -306,6 +306,13 @@ static int load_run(run *r, hn_err *e) {
         if (!rc && (!json_is_array(rounds) || !json_is_integer(head)))
             rc = hn_fail(e, HN_EPARSE, "%s: not a run this program wrote", path.data);
         if (!rc) rc = hn_state_same_config(json_object_get(j, "config"), im->config, path.data, e);
+        const char *tier = json_string_value(json_object_get(j, "tier"));
+        if (!rc && tier && strcmp(tier, hn_cpu_tier_name()))
+            rc = hn_fail(
+                e, HN_EUNSUP,
+                "%s: the run was on the %s kernels and this one is on %s: the numbers would differ in "
+                "the last bits. Set HONE_TIER=%s, or give another --out for a new run",
+                path.data, tier, hn_cpu_tier_name(), tier);
         if (!rc) {
             im->head = json_integer_value(head);
             json_decref(r->done);
