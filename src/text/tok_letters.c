@@ -93,10 +93,11 @@ static int conjunct(int seen, int32_t cp) {
 }
 
 /* The rules of Unicode 17 where utf8proc may have those of 15: U+113D1 goes with the next character as
- * U+11F02 does, U+11A3A no longer. */
+ * U+11F02 does, U+11A3A no longer; a later mark goes where one of today's would: not to a control character.
+ */
 static bool breaks(int32_t cp, int32_t next, int32_t *state, int seen) {
-    cp = cp == 0x113D1 ? 0x11F02 : cp == 0x11A3A ? 'a' : cp;
-    bool end = utf8proc_grapheme_break_stateful(cp, next, state) && !hn_uni_extends(next);
+    cp = cp == 0x113D1 ? 0x11F02 : cp == 0x11A3A ? 'a' : hn_uni_extends(cp) ? 0x300 : cp;
+    bool end = utf8proc_grapheme_break_stateful(cp, hn_uni_extends(next) ? 0x300 : next, state);
     return end && !(seen == CONJUNCT_LINKED && hn_uni_consonant(next));
 }
 
